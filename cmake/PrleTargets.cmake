@@ -1,0 +1,35 @@
+# How the rooms, the shared library and the programs are made: warnings, sanitizers, include root.
+add_library(prle_flags INTERFACE)
+target_include_directories(prle_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(prle_flags INTERFACE _GNU_SOURCE)
+target_compile_options(prle_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wdouble-promotion
+  $<$<C_COMPILER_ID:GNU>:-Wjump-misses-init> $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation> $<$<BOOL:${PRLE_WERROR}>:-Werror>
+  -fno-math-errno -ffp-contract=off)
+if(PRLE_SANITIZE)
+  target_compile_options(prle_flags INTERFACE -fsanitize=${PRLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(prle_flags INTERFACE -fsanitize=${PRLE_SANITIZE})
+endif()
+target_link_libraries(prle_flags INTERFACE m Threads::Threads)
+
+# prle_room(NAME SOURCES ... ROOMS ... LIBRARIES ...): the room's objects, and the static library prle_NAME linked to the rooms it may include.
+function(prle_room name)
+  cmake_parse_arguments(arg "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  list(TRANSFORM arg_ROOMS PREPEND prle_)
+  add_library(prle_${name}_objects OBJECT ${arg_SOURCES})
+  target_link_libraries(prle_${name}_objects PUBLIC prle_flags ${arg_LIBRARIES})
+  add_library(prle_${name} STATIC $<TARGET_OBJECTS:prle_${name}_objects>)
+  target_link_libraries(prle_${name} PUBLIC prle_flags ${arg_ROOMS} ${arg_LIBRARIES})
+endfunction()
+
+# prle_shared_library(ROOM ...): libprle.so out of all rooms.
+function(prle_shared_library)
+  add_library(prle_shared SHARED)
+  set_target_properties(prle_shared PROPERTIES OUTPUT_NAME prle LINKER_LANGUAGE C
+    VERSION ${PROJECT_VERSION} SOVERSION 0 LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+  target_link_libraries(prle_shared PUBLIC prle_flags)
+  foreach(room IN LISTS ARGN)
+    target_sources(prle_shared PRIVATE $<TARGET_OBJECTS:prle_${room}_objects>)
+    target_link_libraries(prle_shared PRIVATE $<TARGET_PROPERTY:prle_${room}_objects,LINK_LIBRARIES>)
+  endforeach()
+endfunction()

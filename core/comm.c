@@ -1,0 +1,125 @@
+/* comm.c - forwarding with the watchdog's bell, the agreement, and the communicator of one rank. */
+#include "core/comm.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+
+static prle_comm_watch watch;
+
+void prle_comm_watch_set(prle_comm_watch to) { watch = to; }
+
+/* Rings the bell around one collective. */
+#define WATCHED(call)                                                                                                            \
+    do {                                                                                                                         \
+        if (watch != NULL)                                                                                                       \
+            watch(what, 1);                                                                                                      \
+        const prle_status st_ = (call);                                                                                          \
+        if (watch != NULL)                                                                                                       \
+            watch(what, 0);                                                                                                      \
+        return st_;                                                                                                              \
+    } while (0)
+
+prle_status prle_comm_sum(prle_comm *comm, void *values, int64_t n, prle_dtype dtype, const char *what)
+{
+    WATCHED(comm->ops->sum(comm, values, n, dtype));
+}
+
+prle_status prle_comm_max_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what)
+{
+    WATCHED(comm->ops->max_i64(comm, values, n));
+}
+
+prle_status prle_comm_sum_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what)
+{
+    WATCHED(comm->ops->sum_i64(comm, values, n));
+}
+
+prle_status prle_comm_broadcast(prle_comm *comm, void *bytes, int64_t n_bytes, int root, const char *what)
+{
+    WATCHED(comm->ops->broadcast(comm, bytes, n_bytes, root));
+}
+
+prle_status prle_comm_gather(prle_comm *comm, const void *bytes, int64_t n_bytes, int root, void **out, int64_t *counts_bytes,
+                             const char *what)
+{
+    WATCHED(comm->ops->gather(comm, bytes, n_bytes, root, out, counts_bytes));
+}
+
+prle_status prle_comm_barrier(prle_comm *comm, const char *what) { WATCHED(comm->ops->barrier(comm)); }
+
+prle_status prle_comm_agree(prle_comm *comm, prle_status st, const char *what)
+{
+    /* Greater means worse; among failing ranks the lowest wins, so that all name the same one. */
+    int64_t worst = st == PRLE_OK ? 0 : comm->size - comm->rank;
+
+    if (comm->size == 1)
+        return st;
+    const prle_status reduced = prle_comm_max_i64(comm, &worst, 1, what);
+    if (st != PRLE_OK)
+        return st;
+    PRLE_TRY(reduced);
+    PRLE_CHECK(worst == 0, PRLE_EPEER, "%s: rank %d failed (its own message says why)", what, comm->size - (int)worst);
+    return PRLE_OK;
+}
+
+void prle_comm_destroy(prle_comm *comm)
+{
+    if (comm != NULL)
+        comm->ops->destroy(comm);
+}
+
+static prle_status self_sum(prle_comm *comm, void *values, int64_t n, prle_dtype dtype)
+{
+    (void)comm, (void)values, (void)n, (void)dtype;
+    return PRLE_OK;
+}
+
+static prle_status self_i64(prle_comm *comm, int64_t *values, int64_t n)
+{
+    (void)comm, (void)values, (void)n;
+    return PRLE_OK;
+}
+
+static prle_status self_broadcast(prle_comm *comm, void *bytes, int64_t n_bytes, int root)
+{
+    (void)comm, (void)bytes, (void)n_bytes, (void)root;
+    return PRLE_OK;
+}
+
+static prle_status self_gather(prle_comm *comm, const void *bytes, int64_t n_bytes, int root, void **out, int64_t *counts_bytes)
+{
+    char *copy = NULL;
+
+    (void)comm, (void)root;
+    PRLE_TRY(PRLE_NEW(copy, n_bytes));
+    if (n_bytes > 0)
+        memcpy(copy, bytes, (size_t)n_bytes);
+    counts_bytes[0] = n_bytes;
+    *out = copy;
+    return PRLE_OK;
+}
+
+static prle_status self_barrier(prle_comm *comm)
+{
+    (void)comm;
+    return PRLE_OK;
+}
+
+static void self_destroy(prle_comm *comm) { (void)comm; }
+
+prle_comm *prle_comm_self(void)
+{
+    static const prle_comm_ops ops = {
+        .name = "self",
+        .sum = self_sum,
+        .max_i64 = self_i64,
+        .sum_i64 = self_i64,
+        .broadcast = self_broadcast,
+        .gather = self_gather,
+        .barrier = self_barrier,
+        .destroy = self_destroy,
+    };
+    static prle_comm self = {.ops = &ops, .rank = 0, .size = 1, .local_rank = 0, .local_size = 1};
+    return &self;
+}
