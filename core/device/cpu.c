@@ -1,0 +1,26 @@
+/* cpu.c - the processor as a device: host memory, and the ordered lists of implementations. */
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/device/device.h"
+#include "core/op/impls.h"
+
+static const prle_op_impl *const best_first[] = {PRLE_IMPLS_DNNL PRLE_IMPLS_REF NULL};
+static const prle_op_impl *const reference[] = {PRLE_IMPLS_REF NULL};
+
+static prle_status cpu_alloc(size_t n_bytes, void **out) { return prle_alloc(n_bytes, 1, out); }
+
+static prle_status cpu_copy(void *to, const void *from, size_t n_bytes)
+{
+    if (n_bytes > 0)
+        memcpy(to, from, n_bytes);
+    return PRLE_OK;
+}
+
+static const prle_device cpu = {
+    .name = "cpu", .impls = best_first, .alloc = cpu_alloc, .free = prle_free, .copy_in = cpu_copy, .copy_out = cpu_copy};
+static const prle_device cpu_ref = {
+    .name = "cpu", .impls = reference, .alloc = cpu_alloc, .free = prle_free, .copy_in = cpu_copy, .copy_out = cpu_copy};
+
+const prle_device *prle_device_cpu(void) { return &cpu; }
+const prle_device *prle_device_cpu_ref(void) { return &cpu_ref; }

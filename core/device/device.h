@@ -1,0 +1,27 @@
+/* device.h - where tensors live and what runs on them there. */
+#pragma once
+#include "core/op/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A kind of device. Constant tables; nothing is owned. */
+typedef struct prle_device {
+    const char *name;                  /* "cpu" */
+    const prle_op_impl *const *impls;  /* best first, reference last, ends with NULL */
+    prle_status (*alloc)(size_t n_bytes, void **out); /* zeroed, 64-byte aligned; n_bytes 0 gives NULL */
+    void (*free)(void *ptr);
+    prle_status (*copy_in)(void *to_device, const void *from_host, size_t n_bytes);
+    prle_status (*copy_out)(void *to_host, const void *from_device, size_t n_bytes);
+} prle_device;
+
+/** oneDNN where it can, plain C where it cannot; F64 is all plain C, the oracle. */
+const prle_device *prle_device_cpu(void);
+
+/** The same buffers with the plain C reference operators only. */
+const prle_device *prle_device_cpu_ref(void);
+
+#ifdef __cplusplus
+}
+#endif

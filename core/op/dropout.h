@@ -1,0 +1,13 @@
+/* dropout.h - inverted dropout: Srivastava et al., JMLR 15 (2014). */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * Training: each element is kept with probability 1 - p and divided by 1 - p, else 0. The draw of element i of a sample is
+ * f(seed, epoch, sample, layer, i): it depends on neither ranks nor threads. In inference plans the node is left out.
+ */
+typedef struct prle_dropout_attrs {
+    double p;
+    uint32_t layer; /* tells a network's dropouts apart, < 256 */
+} prle_dropout_attrs;

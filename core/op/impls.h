@@ -1,0 +1,25 @@
+/* impls.h - every operator implementation of the CPU, in the order they are tried. */
+#pragma once
+#include "core/op/op.h"
+
+/* Each core/op/<op>_ref.c gives two, one per precision. */
+#define PRLE_REF_PAIR(name) extern const prle_op_impl prle_##name##_ref_f32, prle_##name##_ref_f64
+PRLE_REF_PAIR(conv2d);
+PRLE_REF_PAIR(batch_norm);
+PRLE_REF_PAIR(act);
+PRLE_REF_PAIR(pool);
+PRLE_REF_PAIR(add);
+PRLE_REF_PAIR(concat);
+PRLE_REF_PAIR(linear);
+PRLE_REF_PAIR(dropout);
+PRLE_REF_PAIR(flatten);
+PRLE_REF_PAIR(reorder);
+
+#define PRLE_IMPLS_REF                                                                                                           \
+    &prle_conv2d_ref_f32, &prle_conv2d_ref_f64, &prle_batch_norm_ref_f32, &prle_batch_norm_ref_f64, &prle_act_ref_f32,           \
+        &prle_act_ref_f64, &prle_pool_ref_f32, &prle_pool_ref_f64, &prle_add_ref_f32, &prle_add_ref_f64, &prle_concat_ref_f32,   \
+        &prle_concat_ref_f64, &prle_linear_ref_f32, &prle_linear_ref_f64, &prle_dropout_ref_f32, &prle_dropout_ref_f64,          \
+        &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32, &prle_reorder_ref_f64,
+
+/* core/op/<op>_dnnl.c */
+#define PRLE_IMPLS_DNNL
