@@ -48,6 +48,13 @@ prle_status prle_comm_gather(prle_comm *comm, const void *bytes, int64_t n_bytes
 
 prle_status prle_comm_barrier(prle_comm *comm, const char *what) { WATCHED(comm->ops->barrier(comm)); }
 
+prle_status prle_comm_duplicate(prle_comm *comm, prle_comm **out)
+{
+    const char *const what = "duplicate";
+
+    WATCHED(comm->ops->duplicate(comm, out));
+}
+
 prle_status prle_comm_agree(prle_comm *comm, prle_status st, const char *what)
 {
     /* Greater means worse; among failing ranks the lowest wins, so that all name the same one. */
@@ -106,6 +113,12 @@ static prle_status self_barrier(prle_comm *comm)
     return PRLE_OK;
 }
 
+static prle_status self_duplicate(prle_comm *comm, prle_comm **out)
+{
+    *out = comm; /* nothing to mix up */
+    return PRLE_OK;
+}
+
 static void self_destroy(prle_comm *comm) { (void)comm; }
 
 prle_comm *prle_comm_self(void)
@@ -118,8 +131,9 @@ prle_comm *prle_comm_self(void)
         .broadcast = self_broadcast,
         .gather = self_gather,
         .barrier = self_barrier,
+        .duplicate = self_duplicate,
         .destroy = self_destroy,
     };
-    static prle_comm self = {.ops = &ops, .rank = 0, .size = 1, .local_rank = 0, .local_size = 1};
+    static prle_comm self = {.ops = &ops, .rank = 0, .size = 1, .local_rank = 0, .local_size = 1, .cpu_sharers = 1};
     return &self;
 }

@@ -23,6 +23,7 @@ typedef struct prle_comm_ops {
      */
     prle_status (*gather)(prle_comm *comm, const void *bytes, int64_t n_bytes, int root, void **out, int64_t *counts_bytes);
     prle_status (*barrier)(prle_comm *comm);
+    prle_status (*duplicate)(prle_comm *comm, prle_comm **out);
     void (*destroy)(prle_comm *comm);
 } prle_comm_ops;
 
@@ -31,6 +32,7 @@ struct prle_comm {
     const prle_comm_ops *ops;
     int rank, size;             /* in the communicator */
     int local_rank, local_size; /* among the ranks that share this machine's memory */
+    int cpu_sharers;            /* ranks of this machine that may run on this rank's CPUs, itself included */
 };
 
 /** The communicator of a single rank; never fails, nothing to destroy (destroying it is fine). */
@@ -44,6 +46,13 @@ PRLE_NODISCARD prle_status prle_comm_broadcast(prle_comm *comm, void *bytes, int
 PRLE_NODISCARD prle_status prle_comm_gather(prle_comm *comm, const void *bytes, int64_t n_bytes, int root, void **out,
                                             int64_t *counts_bytes, const char *what);
 PRLE_NODISCARD prle_status prle_comm_barrier(prle_comm *comm, const char *what);
+
+/**
+ * A second communicator of the same ranks, whose collectives do not mix with the first one's: for a thread of its own.
+ * Collective. PRLE_ENOTSUP (on every rank) where the library does not allow calls from several threads. Destroy with
+ * prle_comm_destroy.
+ */
+PRLE_NODISCARD prle_status prle_comm_duplicate(prle_comm *comm, prle_comm **out);
 
 /**
  * Ends a phase: every rank learns the worst status of all. Collective; call it with your own status where others may have failed.

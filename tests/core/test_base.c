@@ -122,7 +122,7 @@ static void test_types(void **state)
 static void test_comm_self(void **state)
 {
     (void)state;
-    prle_comm *self = prle_comm_self();
+    prle_comm *self = prle_comm_self(), *twin = NULL;
     void *all = NULL;
     int64_t count = 0;
 
@@ -132,6 +132,9 @@ static void test_comm_self(void **state)
     assert_int_equal(count, 3);
     assert_memory_equal(all, "abc", 3);
     prle_free(all);
+    assert_ok(prle_comm_duplicate(self, &twin));
+    assert_int_equal(twin->size, 1);
+    prle_comm_destroy(twin);
 }
 
 int main(void)
