@@ -6,9 +6,8 @@
 #include "core/op/act.h"
 
 /**
- *   batch statistics:    mean, var = of the batch (var biased);   running <- (1 - momentum) running + momentum (mean, unbiased var)
- *   frozen:              mean, var = running, which do not change
- *   out = act( gamma (x - mean) / sqrt(var + eps) + beta )
+ *   batch statistics:    mean, var = of the batch (var biased);   running <- (1 - momentum) running + momentum (mean, unbiased
+ * var) frozen:              mean, var = running, which do not change out = act( gamma (x - mean) / sqrt(var + eps) + beta )
  *
  * Parameters gamma [C], beta [C]; stats running mean [C], running variance [C].
  * With a communicator, sums run over all ranks (collective, in the order of the plan); a rank with n_valid = 0 takes part with

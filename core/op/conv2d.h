@@ -6,7 +6,8 @@
 #include "core/op/act.h"
 
 /**
- *   out[b,k,p,q] = act( bias[k] + in1[b,k,p,q] + sum_{c,r,s} in0[b, c, p stride - pad_top + r, q stride - pad_left + s] weight[k,c,r,s] )
+ *   out[b,k,p,q] = act( bias[k] + in1[b,k,p,q] + sum_{c,r,s} in0[b, c, p stride - pad_top + r, q stride - pad_left + s]
+ * weight[k,c,r,s] )
  *
  * c runs over the channels of k's group. Parameters weight [K, C/groups, R, S] and, with bias, bias [K].
  * in1 (residual) and act exist in inference plans only, where the plan has fused them in; they have no backward pass.

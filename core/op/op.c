@@ -10,9 +10,10 @@
 #include "core/log.h"
 
 static const char *const kind_names[PRLE_OP_N_KINDS] = {
-    [PRLE_OP_INPUT] = "input",     [PRLE_OP_CONV2D] = "conv2d", [PRLE_OP_BATCH_NORM] = "batch_norm", [PRLE_OP_ACT] = "act",
-    [PRLE_OP_POOL] = "pool",       [PRLE_OP_ADD] = "add",       [PRLE_OP_CONCAT] = "concat",         [PRLE_OP_LINEAR] = "linear",
-    [PRLE_OP_DROPOUT] = "dropout", [PRLE_OP_FLATTEN] = "flatten", [PRLE_OP_REORDER] = "reorder",
+    [PRLE_OP_INPUT] = "input",     [PRLE_OP_CONV2D] = "conv2d",   [PRLE_OP_BATCH_NORM] = "batch_norm",
+    [PRLE_OP_ACT] = "act",         [PRLE_OP_POOL] = "pool",       [PRLE_OP_ADD] = "add",
+    [PRLE_OP_CONCAT] = "concat",   [PRLE_OP_LINEAR] = "linear",   [PRLE_OP_DROPOUT] = "dropout",
+    [PRLE_OP_FLATTEN] = "flatten", [PRLE_OP_REORDER] = "reorder",
 };
 
 const char *prle_op_kind_name(prle_op_kind kind) { return kind_names[kind]; }
@@ -29,10 +30,10 @@ static prle_status expect_dims(const prle_op_desc *desc, int n)
 /* Positions of a window of `kernel` along `size` pixels with `pad` of padding in all. */
 static prle_status windows(int64_t size, int64_t pad, int64_t kernel, int64_t stride, int64_t *out)
 {
-    PRLE_CHECK(kernel >= 1 && stride >= 1 && pad >= 0, PRLE_EINVAL, "kernel %" PRId64 ", stride %" PRId64 ", pad %" PRId64, kernel,
-               stride, pad);
-    PRLE_CHECK(size + pad >= kernel, PRLE_ESHAPE, "a window of %" PRId64 " pixels does not fit into %" PRId64 " + %" PRId64 " of padding",
-               kernel, size, pad);
+    PRLE_CHECK(kernel >= 1 && stride >= 1 && pad >= 0, PRLE_EINVAL, "kernel %" PRId64 ", stride %" PRId64 ", pad %" PRId64,
+               kernel, stride, pad);
+    PRLE_CHECK(size + pad >= kernel, PRLE_ESHAPE,
+               "a window of %" PRId64 " pixels does not fit into %" PRId64 " + %" PRId64 " of padding", kernel, size, pad);
     *out = (size + pad - kernel) / stride + 1;
     return PRLE_OK;
 }
@@ -81,7 +82,8 @@ static prle_status infer_pool(prle_op_desc *desc)
         desc->out = PRLE_SHAPE(x[0], x[1]);
         return PRLE_OK;
     }
-    PRLE_CHECK(2 * a->pad <= a->kernel, PRLE_ESHAPE, "pool: padding %" PRId64 " is more than half the window %" PRId64, a->pad, a->kernel);
+    PRLE_CHECK(2 * a->pad <= a->kernel, PRLE_ESHAPE, "pool: padding %" PRId64 " is more than half the window %" PRId64, a->pad,
+               a->kernel);
     PRLE_TRY(windows(x[2], 2 * a->pad, a->kernel, a->stride, &h));
     PRLE_TRY(windows(x[3], 2 * a->pad, a->kernel, a->stride, &w));
     desc->out = PRLE_SHAPE(x[0], x[1], h, w);
@@ -197,8 +199,8 @@ prle_status prle_op_choose(const prle_op_impl *const *list, const prle_op_desc *
         const size_t used = strlen(refusals);
         snprintf(refusals + used, sizeof refusals - used, "; %s: %s", (*list)->name, why);
     }
-    return PRLE_FAIL(PRLE_ENOTSUP, "nothing can run %s on %s in %s%s", kind_names[desc->kind], shape, prle_dtype_name(desc->dtype),
-                     refusals);
+    return PRLE_FAIL(PRLE_ENOTSUP, "nothing can run %s on %s in %s%s", kind_names[desc->kind], shape,
+                     prle_dtype_name(desc->dtype), refusals);
 }
 
 prle_status prle_op_keep_desc(const prle_op_desc *desc, prle_op_plan *plan)

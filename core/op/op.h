@@ -85,8 +85,8 @@ typedef struct prle_op_desc {
 
 /** What changes from run to run, filled in by the caller of the plan. */
 typedef struct prle_op_run_info {
-    int64_t n_valid;         /* samples that count: the plan's batch, or 0 when this rank has no share of the step */
-    uint64_t seed;           /* of dropout */
+    int64_t n_valid; /* samples that count: the plan's batch, or 0 when this rank has no share of the step */
+    uint64_t seed;   /* of dropout */
     uint32_t epoch;
     const uint64_t *samples; /* [B] indices in the data set, keys of the per-sample draws; NULL: position in the batch */
 } prle_op_run_info;
@@ -94,14 +94,14 @@ typedef struct prle_op_run_info {
 /** The buffers of one run, in the layouts agreed in prle_op_plan; what an implementation did not ask for may be NULL. */
 typedef struct prle_op_args {
     const void *in[PRLE_OP_MAX_IN];
-    void *out;                            /* forward: written; backward: read, if uses_out */
-    const void *dout;                     /* gradient of the loss with respect to out */
-    void *din[PRLE_OP_MAX_IN];            /* overwritten, not accumulated; NULL where nobody wants it */
+    void *out;                 /* forward: written; backward: read, if uses_out */
+    const void *dout;          /* gradient of the loss with respect to out */
+    void *din[PRLE_OP_MAX_IN]; /* overwritten, not accumulated; NULL where nobody wants it */
     const void *param[PRLE_OP_MAX_PARAMS];
-    void *dparam[PRLE_OP_MAX_PARAMS];     /* overwritten; NULL where nobody wants it */
-    void *stats[2];                       /* batch norm: running mean and variance [C], plain */
-    void *saved;                          /* written by forward, read by backward */
-    void *scratch;                        /* contents do not survive the call */
+    void *dparam[PRLE_OP_MAX_PARAMS]; /* overwritten; NULL where nobody wants it */
+    void *stats[2];                   /* batch norm: running mean and variance [C], plain */
+    void *saved;                      /* written by forward, read by backward */
+    void *scratch;                    /* contents do not survive the call */
     const prle_op_run_info *info;
 } prle_op_args;
 
@@ -119,7 +119,7 @@ typedef struct prle_op_plan {
     bool training;          /* on entry: a backward pass will follow */
     size_t saved_bytes;     /* set by FORWARD when training */
     size_t scratch_bytes;
-    void *state;            /* owned by the plan's step, freed by destroy */
+    void *state; /* owned by the plan's step, freed by destroy */
 } prle_op_plan;
 
 /** One implementation of one operator, all passes. The same one serves all passes of a node. */

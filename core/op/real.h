@@ -11,19 +11,19 @@
 #if REAL_IS_DOUBLE
 typedef double real;
 #define REAL_NAME(name) name##_f64
-#define REAL_DTYPE PRLE_F64
-#define real_exp exp
-#define real_sqrt sqrt
-#define real_abs fabs
-#define real_log1p log1p
+#define REAL_DTYPE      PRLE_F64
+#define real_exp        exp
+#define real_sqrt       sqrt
+#define real_abs        fabs
+#define real_log1p      log1p
 #else
 typedef float real;
 #define REAL_NAME(name) name##_f32
-#define REAL_DTYPE PRLE_F32
-#define real_exp expf
-#define real_sqrt sqrtf
-#define real_abs fabsf
-#define real_log1p log1pf
+#define REAL_DTYPE      PRLE_F32
+#define real_exp        expf
+#define real_sqrt       sqrtf
+#define real_abs        fabsf
+#define real_log1p      log1pf
 #endif
 
 static inline real real_max(real a, real b) { return a > b ? a : b; }

@@ -1,0 +1,38 @@
+/* act_math.h - per-element arithmetic of the activations. */
+#pragma once
+#include "core/op/act.h"
+#include "core/op/real.h"
+
+static inline real act_sigmoid(real x)
+{
+    const real e = real_exp(-real_abs(x)); /* in (0,1]: never overflows */
+
+    return (x >= 0 ? 1 : e) / (1 + e);
+}
+
+static inline real act_elem(const prle_act_attrs *a, real x)
+{
+    switch (a->act) {
+    case PRLE_ACT_RELU: return x > 0 ? x : 0;
+    case PRLE_ACT_LEAKY_RELU: return x > 0 ? x : (real)a->slope * x;
+    case PRLE_ACT_SIGMOID: return act_sigmoid(x);
+    case PRLE_ACT_SWISH: return x * act_sigmoid(x);
+    case PRLE_ACT_NONE: break;
+    }
+    return x;
+}
+
+/* Derivative at x. At 0, relu has slope 0 and leaky relu `slope`, as in PyTorch. */
+static inline real act_elem_grad(const prle_act_attrs *a, real x)
+{
+    const real s = a->act == PRLE_ACT_SIGMOID || a->act == PRLE_ACT_SWISH ? act_sigmoid(x) : 0;
+
+    switch (a->act) {
+    case PRLE_ACT_RELU: return x > 0 ? 1 : 0;
+    case PRLE_ACT_LEAKY_RELU: return x > 0 ? 1 : (real)a->slope;
+    case PRLE_ACT_SIGMOID: return s * (1 - s);
+    case PRLE_ACT_SWISH: return s * (1 + x * (1 - s));
+    case PRLE_ACT_NONE: break;
+    }
+    return 1;
+}
