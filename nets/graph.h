@@ -1,0 +1,105 @@
+/* graph.h - a network as a list of named operators, built by a handful of calls so that a network file reads like its table. */
+#pragma once
+#include "core/op/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { PRLE_NAME_BYTES = 64 };
+
+/** A node: its number in the graph, in the order of building, which is an order of computing. Negative after an error. */
+typedef int prle_node;
+
+/** What a segment of the parameters is; each kind has a flat buffer of its own (nets/model.h). */
+typedef enum prle_segment_kind {
+    PRLE_SEGMENT_WEIGHT,  /* trained */
+    PRLE_SEGMENT_STAT,    /* running means and variances */
+    PRLE_SEGMENT_COUNTER, /* num_batches_tracked, one integer */
+} prle_segment_kind;
+
+typedef enum prle_init {
+    PRLE_INIT_ZERO,
+    PRLE_INIT_ONE,
+    PRLE_INIT_TORCH,          /* uniform in +-1/sqrt(fan_in): PyTorch's default for convolutions and linear layers, bias too */
+    PRLE_INIT_KAIMING_FAN_OUT /* normal, variance 2 / fan_out: He et al., arXiv 1502.01852 */
+} prle_init;
+
+/** One named tensor of the parameters, in the order of the public checkpoint's state_dict. */
+typedef struct prle_segment {
+    char name[PRLE_NAME_BYTES]; /* "layer1.0.conv1.weight" */
+    prle_segment_kind kind;
+    prle_shape shape;
+    int64_t offset, count; /* elements in the buffer of its kind */
+    prle_init init;
+    int64_t fan_in, fan_out;
+    bool no_decay; /* a bias, or of a batch norm */
+    bool head;     /* of the last linear layer, whose shape depends on the number of classes */
+} prle_segment;
+
+/** One operator. Shapes are for a batch of one. */
+typedef struct prle_graph_node {
+    char name[PRLE_NAME_BYTES];
+    prle_op_desc desc;
+    prle_node in[PRLE_OP_MAX_IN];
+    int param[PRLE_OP_MAX_PARAMS]; /* segments, -1 where there is none */
+    int stat[2], counter;          /* batch norm: running mean, running variance, num_batches_tracked */
+} prle_graph_node;
+
+typedef struct prle_graph {
+    char name[PRLE_NAME_BYTES]; /* of the network: "resnet50" */
+    int n_nodes, n_segments;
+    prle_graph_node *node;
+    prle_segment *segment;
+    int64_t n_weights, n_stats, n_counters; /* elements of each buffer */
+    prle_node output;                       /* logits [1, classes] */
+    prle_node cam;                          /* the default node of class activation maps */
+    prle_status status;                     /* the first error of a builder call; the calls after it do nothing */
+} prle_graph;
+
+/* Building. Each call adds a node and returns it; errors are remembered and reported by prle_graph_finish. */
+
+PRLE_NODISCARD prle_status prle_graph_create(prle_graph **out, const char *name);
+void prle_graph_destroy(prle_graph *graph); /* NULL is fine */
+
+prle_node prle_graph_input(prle_graph *g, int64_t channels, int64_t height, int64_t width); /* "input"; once, first */
+
+/** Zero means: stride 1, groups 1, no padding, no bias, PRLE_INIT_TORCH. */
+typedef struct prle_conv_opts {
+    int64_t out, kernel, stride, pad, groups;
+    bool bias, kaiming;
+} prle_conv_opts;
+prle_node prle_graph_conv(prle_graph *g, prle_node x, const char *name, prle_conv_opts opts); /* NAME.weight, NAME.bias */
+
+/** Zero means eps 1e-5, momentum 0.1. `again`: the parameters of an earlier batch norm of this name are used once more. */
+typedef struct prle_bn_opts {
+    double eps, momentum;
+    bool again;
+} prle_bn_opts;
+prle_node prle_graph_batch_norm(prle_graph *g, prle_node x, const char *name, prle_bn_opts opts);
+
+prle_node prle_graph_relu(prle_graph *g, prle_node x, const char *name);
+prle_node prle_graph_leaky_relu(prle_graph *g, prle_node x, const char *name, double slope);
+prle_node prle_graph_act(prle_graph *g, prle_node x, const char *name, prle_act_attrs attrs);
+prle_node prle_graph_max_pool(prle_graph *g, prle_node x, const char *name, int64_t kernel, int64_t stride, int64_t pad);
+prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name); /* [1,C,H,W] -> [1,C] */
+prle_node prle_graph_add(prle_graph *g, prle_node a, prle_node b, const char *name);
+prle_node prle_graph_concat(prle_graph *g, const prle_node *nodes, int n, const char *name);
+prle_node prle_graph_flatten(prle_graph *g, prle_node x, const char *name);
+prle_node prle_graph_dropout(prle_graph *g, prle_node x, const char *name, double p);
+prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_t out); /* with bias */
+
+/** The last linear layer: the logits. Marks its parameters as the head. */
+void prle_graph_output(prle_graph *g, prle_node logits);
+void prle_graph_cam(prle_graph *g, prle_node node);
+
+/** The first error of all calls above, naming the network and the node; else PRLE_OK. */
+PRLE_NODISCARD prle_status prle_graph_finish(prle_graph *g);
+
+/** By name; PRLE_EINVAL suggests what there is. */
+PRLE_NODISCARD prle_status prle_graph_find(const prle_graph *g, const char *name, prle_node *out);
+int prle_graph_segment_find(const prle_graph *g, const char *name); /* -1 when there is none */
+
+#ifdef __cplusplus
+}
+#endif
