@@ -15,7 +15,7 @@ set_target_properties(prle::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY} IN
 
 find_package(Threads REQUIRED)
 
-foreach(pair IN ITEMS hdf5:hdf5-serial turbojpeg:libturbojpeg png:libpng cyaml:libcyaml jansson:jansson)
+foreach(pair IN ITEMS hdf5:hdf5-serial turbojpeg:libturbojpeg png:libpng yaml:yaml-0.1 jansson:jansson)
   string(REPLACE ":" ";" pair ${pair})
   list(GET pair 0 name)
   list(GET pair 1 module)

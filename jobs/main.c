@@ -1,12 +1,183 @@
-/* main.c - finds the command and runs it. */
+/* main.c - finds the command, fills its options, runs it; the only place that turns a status into an exit code. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/alloc.h"
+#include "core/log.h"
+#include "core/text.h"
 #include "core/version.h"
+#include "jobs/command.h"
 
-int main(void)
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_STOPPED = 75, MAX_COMMANDS = 64, MAX_PARTS = 16 };
+
+static const char exit_codes[] =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 75 stopped early with a checkpoint "
+    "(run again to go on).";
+
+static int exit_code(prle_status st)
 {
-    prle_alloc_setup();
-    printf("prle %s\n", prle_version());
+    switch (st) {
+    case PRLE_OK: return EXIT_DONE;
+    case PRLE_EINVAL: return EXIT_USAGE;
+    case PRLE_EFORMAT: return EXIT_INPUT;
+    case PRLE_ESTOP: return EXIT_STOPPED;
+    default: return EXIT_FAILED;
+    }
+}
+
+/* Before MPI is up: what the launcher says, 0 without one. */
+static int launcher_rank(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        if (text != NULL)
+            return atoi(text);
+    }
     return 0;
+}
+
+/* One line, once. A failed peer prints its own; when every rank refuses the same command line, rank 0 speaks for all. */
+static void error_print(prle_status st, const char *command, bool running)
+{
+    if (st == PRLE_EPEER || (st == PRLE_EINVAL && !running && launcher_rank() != 0))
+        return;
+    fprintf(stderr, "prle%s%s: %s\n", command != NULL ? " " : "", command != NULL ? command : "", prle_error_message());
+    prle_log(PRLE_LOG_DEBUG, "jobs", "%s", prle_error_details());
+}
+
+static void overview_print(FILE *out)
+{
+    fprintf(out, "prle %s - trains generalizable detectors of face forgeries (arXiv 2307.12534)\n\n", prle_version());
+    fprintf(out, "Usage: prle COMMAND [OPTION]... [ARGUMENT]...\n\nCommands\n");
+    for (int i = 0; prle_commands[i] != NULL; i++)
+        fprintf(out, "  %-10s %s\n", prle_commands[i]->spec.command, prle_commands[i]->spec.summary);
+    fprintf(out, "\nprle COMMAND --help explains a command; prle --version says what this build is.\n%s\n", exit_codes);
+}
+
+static int names_list(const char *names[MAX_COMMANDS])
+{
+    int n = 0;
+
+    while (prle_commands[n] != NULL && n < MAX_COMMANDS - 1) {
+        names[n] = prle_commands[n]->spec.command;
+        n++;
+    }
+    names[n] = NULL;
+    return n;
+}
+
+static prle_status command_find(const char *name, const prle_command **out)
+{
+    const char *names[MAX_COMMANDS];
+    const int n = names_list(names);
+
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0) {
+            *out = prle_commands[i];
+            return PRLE_OK;
+        }
+    const char *near = prle_text_nearest(name, names, n);
+    return PRLE_FAIL(PRLE_EINVAL, "unknown command \"%.80s\"%s%s%s (prle --help lists all)", name,
+                     near != NULL ? ": did you mean " : "", near != NULL ? near : "", near != NULL ? "?" : "");
+}
+
+static prle_status about_make(int argc, char *const argv[], char **out)
+{
+    prle_text text = {0};
+
+    prle_text_add(&text, "prle %s\n", prle_version());
+    for (int i = 0; i < argc; i++)
+        prle_text_add(&text, "%s%s", i > 0 ? " " : "", argv[i]);
+    return prle_text_take(&text, out);
+}
+
+static prle_status stdout_flush(void)
+{
+    PRLE_CHECK(fflush(stdout) == 0 && !ferror(stdout), PRLE_EIO, "cannot write to the standard output");
+    return PRLE_OK;
+}
+
+static prle_status help_print(const prle_options *options)
+{
+    char *page = NULL;
+
+    PRLE_TRY(prle_options_help(options, &page));
+    if (launcher_rank() == 0)
+        printf("%s\n%s\n", page, exit_codes);
+    prle_free(page);
+    return PRLE_OK;
+}
+
+/* The command's tables, then the common one; sections: the other commands. */
+static prle_option_spec spec_complete(const prle_command *command, prle_option_part parts[MAX_PARTS],
+                                      const char *names[MAX_COMMANDS])
+{
+    prle_option_spec spec = command->spec;
+    int n = 0;
+
+    for (; spec.parts != NULL && spec.parts[n].options != NULL && n < MAX_PARTS - 2; n++)
+        parts[n] = spec.parts[n];
+    parts[n] = (prle_option_part){.options = prle_common_options};
+    parts[n + 1] = (prle_option_part){0};
+    names_list(names);
+    spec.parts = parts;
+    spec.sections = names;
+    return spec;
+}
+
+static prle_status command_run(const prle_command *command, int argc, char *argv[], bool *running)
+{
+    prle_option_part parts[MAX_PARTS];
+    const char *names[MAX_COMMANDS];
+    const prle_option_spec spec = spec_complete(command, parts, names);
+    prle_options *options = NULL;
+    char *args = NULL, *about = NULL;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY_OUT(PRLE_NEW(args, command->args_bytes));
+    memcpy(args, command->defaults, command->args_bytes);
+    PRLE_TRY_OUT(prle_options_parse(&options, &spec, args, argc - 2, argv + 2));
+    if (prle_options_help_wanted(options)) {
+        PRLE_TRY_OUT(help_print(options));
+    } else {
+        PRLE_TRY_OUT(prle_common_apply((const prle_common *)(void *)args));
+        PRLE_TRY_OUT(about_make(argc, argv, &about));
+        *running = true;
+        PRLE_TRY_OUT(command->run(args, &(prle_job){.options = options, .about = about}));
+    }
+    PRLE_TRY_OUT(stdout_flush());
+out:
+    prle_options_destroy(options);
+    prle_free(about);
+    prle_free(args);
+    return st;
+}
+
+int main(int argc, char *argv[])
+{
+    const prle_command *command = NULL;
+    bool running = false;
+
+    prle_alloc_setup();
+    if (argc < 2) {
+        overview_print(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        overview_print(stdout);
+        return exit_code(stdout_flush());
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("prle %s\n", prle_version());
+        return exit_code(stdout_flush());
+    }
+    prle_status st = command_find(argv[1], &command);
+    if (st == PRLE_OK)
+        st = command_run(command, argc, argv, &running);
+    if (st != PRLE_OK)
+        error_print(st, command != NULL ? command->spec.command : NULL, running);
+    return exit_code(st);
 }

@@ -1,0 +1,29 @@
+/* common.c - see common.h. */
+#include "jobs/common.h"
+
+#include "core/log.h"
+
+static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
+static const char *const dtype_words[] = {[PRLE_F32] = "f32", [PRLE_F64] = "f64", [PRLE_BF16] = "bf16", NULL};
+
+const prle_option prle_common_options[] = {
+    {PRLE_OPTION_AT(prle_common, device), .name = "device", .words = device_words, .help = "where to compute",
+     .group = "Common options"},
+    {PRLE_OPTION_AT(prle_common, dtype), .name = "dtype", .words = dtype_words,
+     .help = "element type of activations; f64 runs on the plain C reference, the oracle"},
+    {PRLE_OPTION_AT(prle_common, threads), .name = "threads", .min = 0, .max = 1024,
+     .help = "threads of each rank; 0: as many as the processors it may use"},
+    {PRLE_OPTION_AT(prle_common, seed), .name = "seed", .help = "of every random draw"},
+    {PRLE_OPTION_AT(prle_common, log_level), .name = "log-level", .value = "LEVEL",
+     .help = "error, warn, info, debug or trace, then optionally :SUBSYSTEM,... (debug:dist,op)", .environment = "PRLE_LOG"},
+    {PRLE_OPTION_AT(prle_common, json), .name = "json", .help = "print what a program can read"},
+    PRLE_OPTION_END,
+};
+
+prle_status prle_common_apply(const prle_common *common)
+{
+    PRLE_TRY(prle_log_setup(common->log_level));
+    PRLE_CHECK(common->device != PRLE_DEVICE_CUDA, PRLE_EINVAL,
+               "option device = \"cuda\": this build has no CUDA plugin; use cpu");
+    return PRLE_OK;
+}
