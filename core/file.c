@@ -93,15 +93,20 @@ static prle_status parent_of(const char *path, char text[MAX_PATH])
     return PRLE_OK;
 }
 
-prle_status prle_file_publish(const char *tmp_path, const char *path)
+static prle_status rename_durably(const char *tmp_path, const char *path)
 {
     char parent[MAX_PATH];
 
     PRLE_TRY(parent_of(path, parent));
-    PRLE_TRY(sync_path(tmp_path, O_RDONLY));
     PRLE_CHECK(rename(tmp_path, path) == 0, PRLE_EIO, "%s: cannot rename to %s: %s", tmp_path, path, strerror(errno));
     PRLE_TRY(sync_path(parent, O_RDONLY | O_DIRECTORY));
     return PRLE_OK;
+}
+
+prle_status prle_file_publish(const char *tmp_path, const char *path)
+{
+    PRLE_TRY(sync_path(tmp_path, O_RDONLY));
+    return rename_durably(tmp_path, path);
 }
 
 /* Some file systems tell of a full disk only here. */
@@ -114,22 +119,34 @@ static prle_status close_written(int *fd, const char *path)
     return PRLE_OK;
 }
 
-prle_status prle_file_write_atomic(const char *path, const void *bytes, size_t n_bytes)
+prle_status prle_file_write(const char *path, const void *bytes, size_t n_bytes)
 {
-    char *tmp_path = NULL;
     prle_status st = PRLE_OK;
     int fd = -1;
 
-    PRLE_TRY(prle_asprintf(&tmp_path, "%s.tmp.%ld", path, (long)getpid()));
-    PRLE_TRY_OUT(open_for(tmp_path, O_WRONLY | O_CREAT | O_TRUNC, &fd));
-    PRLE_TRY_OUT(write_exactly(fd, tmp_path, bytes, n_bytes));
-    PRLE_TRY_OUT(close_written(&fd, tmp_path));
-    PRLE_TRY_OUT(prle_file_publish(tmp_path, path));
+    PRLE_TRY(open_for(path, O_WRONLY | O_CREAT | O_TRUNC, &fd));
+    PRLE_TRY_OUT(write_exactly(fd, path, bytes, n_bytes));
+    PRLE_CHECK_OUT(fsync(fd) == 0, PRLE_EIO, "%s: cannot fsync: %s", path, strerror(errno));
+    PRLE_TRY_OUT(close_written(&fd, path));
 out:
     if (fd >= 0)
         close(fd);
     if (st != PRLE_OK)
+        unlink(path);
+    return st;
+}
+
+prle_status prle_file_write_atomic(const char *path, const void *bytes, size_t n_bytes)
+{
+    char *tmp_path = NULL;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY(prle_asprintf(&tmp_path, "%s.tmp.%ld", path, (long)getpid()));
+    PRLE_TRY_OUT(prle_file_write(tmp_path, bytes, n_bytes));
+    st = rename_durably(tmp_path, path);
+    if (st != PRLE_OK)
         unlink(tmp_path);
+out:
     prle_free(tmp_path);
     return st;
 }

@@ -19,6 +19,12 @@ PRLE_NODISCARD prle_status prle_file_read_all(const char *path, uint8_t **bytes,
 PRLE_NODISCARD prle_status prle_file_write_atomic(const char *path, const void *bytes, size_t n_bytes);
 
 /**
+ * Writes and fsyncs a file under its own name at once: for files inside a temporary folder that prle_file_publish names later.
+ * On failure it is removed.
+ */
+PRLE_NODISCARD prle_status prle_file_write(const char *path, const void *bytes, size_t n_bytes);
+
+/**
  * Gives a finished file or folder its final name: fsync of `tmp_path`, rename (a file replaces an older one; a folder must not
  * exist yet), fsync of the folder around it. For writers that have their own way of filling the temporary one.
  */
