@@ -22,4 +22,6 @@ PRLE_REF_PAIR(reorder);
         &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32, &prle_reorder_ref_f64,
 
 /* core/op/<op>_dnnl.c */
-#define PRLE_IMPLS_DNNL
+extern const prle_op_impl prle_conv2d_dnnl, prle_reorder_dnnl;
+
+#define PRLE_IMPLS_DNNL &prle_conv2d_dnnl, &prle_reorder_dnnl,

@@ -1,0 +1,54 @@
+/* reorder_dnnl.c - any layout into any other by oneDNN: between operators, and when parameters are packed. */
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/op/impls.h"
+#include "core/op/util_dnnl.h"
+
+/* Both descriptors with the same dimensions: a plain tensor is seen as the other is (a grouped kernel has one dimension more). */
+static prle_status describe(const prle_layout *layout, const prle_layout *other, dnnl_memory_desc_t *out)
+{
+    dnnl_memory_desc_t seen;
+
+    PRLE_TRY(prle_dnnl_md(layout, out));
+    if (!layout->plain || other->plain)
+        return PRLE_OK;
+    PRLE_TRY(prle_dnnl_md(other, &seen));
+    PRLE_TRY(prle_dnnl_md_plain(seen.ndims, seen.dims, out));
+    return PRLE_OK;
+}
+
+static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
+{
+    dnnl_memory_desc_t from, to;
+    dnnl_engine_t engine = NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    prle_dnnl_call *call = NULL;
+    prle_status st = PRLE_OK;
+
+    PRLE_CHECK(pass == PRLE_PASS_FORWARD, PRLE_ENOTSUP, "a reorder has no gradient: plan one the other way");
+    PRLE_TRY_OUT(describe(&plan->in[0], &plan->out, &from));
+    PRLE_TRY_OUT(describe(&plan->out, &plan->in[0], &to));
+    PRLE_TRY_OUT(prle_dnnl_engine(&engine));
+    PRLE_TRY_OUT(prle_dnnl_attr(&attr));
+    PRLE_TRY_OUT(PRLE_DNNL(dnnl_reorder_primitive_desc_create(&pd, &from, engine, &to, engine, attr)));
+    PRLE_TRY_OUT(PRLE_NEW(call, 1));
+    PRLE_TRY_OUT(prle_dnnl_call_init(call, pd, desc, pass, plan));
+    PRLE_TRY_OUT(prle_dnnl_call_bind(call, DNNL_ARG_FROM, PRLE_DNNL_AT(in[0])));
+    PRLE_TRY_OUT(prle_dnnl_call_bind(call, DNNL_ARG_TO, PRLE_DNNL_AT(out)));
+    plan->state = call;
+    call = NULL;
+out:
+    prle_dnnl_destroy(call);
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_primitive_attr_destroy(attr);
+    return st;
+}
+
+const prle_op_impl prle_reorder_dnnl = {.name = "dnnl",
+                                        .kind = PRLE_OP_REORDER,
+                                        .supports = prle_dnnl_supports,
+                                        .plan = plan_pass,
+                                        .run = prle_dnnl_run,
+                                        .destroy = prle_dnnl_destroy};
