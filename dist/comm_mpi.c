@@ -275,8 +275,12 @@ prle_status prle_dist_begin(const prle_dist_opts *opts, prle_comm **world)
     prle_fatal_hook_set(abort_job);
     PRLE_TRY(world_create(&joined));
     prle_log_rank_set(joined->rank, joined->size);
-    PRLE_CHECK(joined->size >= n_tasks, PRLE_EINVAL,
-               "the launcher started %ld tasks but MPI sees %d: start with srun --mpi=pmix or mpirun", n_tasks, joined->size);
+    if (joined->size < n_tasks) {
+        const int size = joined->size;
+        prle_dist_end(joined, 0);
+        return PRLE_FAIL(PRLE_EINVAL, "the launcher started %ld tasks but MPI sees %d: start with srun --mpi=pmix or mpirun",
+                         n_tasks, size);
+    }
     prle_log(PRLE_LOG_DEBUG, "dist", "mpi threads %s, rank %d of %d on this machine, %d sharing its cpus",
              provided == MPI_THREAD_MULTIPLE ? "multiple" : "limited", joined->local_rank, joined->local_size,
              joined->cpu_sharers);
