@@ -1,22 +1,32 @@
-/* file.h - whole files in and out: read at once, write so that a final name only ever shows a whole, fsynced file. */
+/* file.h - files as the house wants them: read whole or exactly, and present under their final name only when whole. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/status.h"
+#include "core/strings.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* Errors are PRLE_EIO unless said otherwise; they name the path and the system's reason ("No space left on device"). */
+
 /**
  * The whole file into *bytes (prle_free it); bytes[n_bytes] is a zero that is not counted, so that text can be parsed as a
- * string. PRLE_EIO names the path and the system's reason.
+ * string.
  */
 PRLE_NODISCARD prle_status prle_file_read_all(const char *path, uint8_t **bytes, size_t *n_bytes);
 
-/** Writes path.tmp.PID, fsyncs, renames over `path`, fsyncs the folder; on failure the temporary file is removed. */
+/** The same for files from outside: PRLE_EFORMAT, before anything is allocated, when there are more than limit_bytes. */
+PRLE_NODISCARD prle_status prle_file_read_limited(const char *path, size_t limit_bytes, uint8_t **bytes, size_t *n_bytes);
+
+/** Writes folder/.NAME.tmp.PID and publishes it as folder/NAME; on failure the temporary file is removed. */
 PRLE_NODISCARD prle_status prle_file_write_atomic(const char *path, const void *bytes, size_t n_bytes);
+
+/** Where a writer that opens files itself (HDF5) makes the file `path` until prle_file_publish: folder/.NAME.tmp.PID; prle_free
+ * it. */
+PRLE_NODISCARD prle_status prle_file_temp_path(const char *path, char **tmp_path);
 
 /**
  * Writes and fsyncs a file under its own name at once: for files inside a temporary folder that prle_file_publish names later.
@@ -30,14 +40,56 @@ PRLE_NODISCARD prle_status prle_file_write(const char *path, const void *bytes, 
  */
 PRLE_NODISCARD prle_status prle_file_publish(const char *tmp_path, const char *path);
 
+/**
+ * Removes what killed writers left in a folder: every ".NAME.tmp.PID", of any name when name is NULL. Only for a caller who knows
+ * that nobody writes there now. A folder that is not there is fine.
+ */
+PRLE_NODISCARD prle_status prle_file_remove_stale(const char *folder, const char *name);
+
 /** True when something of that name is there. */
 bool prle_file_exists(const char *path);
+
+PRLE_NODISCARD prle_status prle_file_size(const char *path, uint64_t *n_bytes);
+PRLE_NODISCARD prle_status prle_file_remove(const char *path); /* fine when it is not there */
+
+/** A descriptor of a regular file, for prle_file_pread; close it with prle_file_close. */
+PRLE_NODISCARD prle_status prle_file_open(const char *path, int *fd);
+void prle_file_close(int fd); /* negative is fine */
+
+/**
+ * n_bytes from offset: one system call where the kernel gives all at once. Threads may share the descriptor. `path` is for the
+ * message. PRLE_EFORMAT when the file ends before.
+ */
+PRLE_NODISCARD prle_status prle_file_pread(int fd, const char *path, void *out, size_t n_bytes, uint64_t offset);
+
+bool prle_folder_exists(const char *path);
 
 /** Makes the folder and those above it; one that is there already is fine. */
 PRLE_NODISCARD prle_status prle_folder_make(const char *path);
 
 /** Removes a folder and all in it without following links; one that is not there is fine. */
 PRLE_NODISCARD prle_status prle_folder_remove(const char *path);
+
+/** Appends the names in a folder, sorted by bytes, without those that begin with a dot. The list is unchanged on failure. */
+PRLE_NODISCARD prle_status prle_folder_list(const char *path, prle_strings *names);
+
+/** "a/b" of "a" and "b"; b alone when it is absolute or a is "". prle_free it. */
+PRLE_NODISCARD prle_status prle_path_join(const char *a, const char *b, char **out);
+
+/** Where the last component begins: "c.h5" in "a/b/c.h5". Borrowed. */
+const char *prle_path_name(const char *path);
+
+/** "a/b" of "a/b/c.h5", "." of "c.h5", "/" of "/c.h5". prle_free it. */
+PRLE_NODISCARD prle_status prle_path_folder(const char *path, char **out);
+
+/** Tests: the nth file or HDF5 call from now (1 = the next) fails; 0 turns it off. */
+void prle_io_fail_at(int64_t nth);
+
+/** For the wrappers: asked before each such call; true when this one is to fail (errno is EIO then). */
+bool prle_io_fails(void);
+
+/** Such calls since the process started. */
+int64_t prle_io_count(void);
 
 #ifdef __cplusplus
 }
