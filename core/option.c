@@ -1,6 +1,4 @@
 /* option.c - see option.h. Sources are read in any order: a slot keeps the level of the value it holds. */
-#include "core/option.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -10,53 +8,17 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/option_internal.h"
 #include "core/text.h"
 #include "core/yaml.h"
 
-enum { ENV_NAME_BYTES = 96, EXPECTED_BYTES = 384, HELP_WIDTH = 100, HELP_INDENT = 28, MAX_SUGGESTIONS = 256 };
-
-/* Where a value comes from; higher wins, equal replaces (of a list on the command line: appends). */
-typedef enum opt_level {
-    LEVEL_DEFAULT,
-    LEVEL_PRESET,
-    LEVEL_FILE,
-    LEVEL_SECTION,
-    LEVEL_ENVIRONMENT,
-    LEVEL_ARGUMENT,
-} opt_level;
-
-typedef struct opt_source {
-    opt_level level;
-    const char *origin; /* owned by the set, or static */
-} opt_source;
-
-typedef struct opt_slot {
-    const prle_option *option;
-    void *field;
-    opt_source source;
-} opt_slot;
-
-typedef struct builtin_args {
-    bool help;
-    const char *config;
-    const char *preset;
-} builtin_args;
+enum { ENV_NAME_BYTES = PRLE_OPTION_ENV_BYTES, EXPECTED_BYTES = PRLE_OPTION_EXPECTED_BYTES, MAX_SUGGESTIONS = 256 };
 
 static const prle_option builtin_options[] = {
     {PRLE_OPTION_AT(builtin_args, help), .name = "help", .letter = 'h', .help = "show this page"},
     {PRLE_OPTION_AT(builtin_args, config), .name = "config", .value = "FILE", .help = "read options from a YAML file"},
     {PRLE_OPTION_AT(builtin_args, preset), .name = "preset", .value = "NAME", .help = "a named set of values, see below"},
     PRLE_OPTION_END,
-};
-
-struct prle_options {
-    const prle_option_spec *spec;
-    builtin_args builtin;
-    bool help_wanted;
-    opt_slot *slots;
-    int n_slots;
-    void **owned; /* what values and origins point to */
-    size_t n_owned, room_owned;
 };
 
 static bool same(const char *a, const char *b) { return strcmp(a, b) == 0; }
@@ -117,8 +79,7 @@ static bool is_builtin(const prle_options *options, const opt_slot *slot)
     return field >= begin && field < begin + sizeof options->builtin;
 }
 
-/* --help belongs to the command line alone, and a file names no further file. */
-static bool fits_source(const prle_options *options, const opt_slot *slot, opt_level level)
+bool prle_option_fits_level(const prle_options *options, const opt_slot *slot, opt_level level)
 {
     if (slot->field == &options->builtin.help)
         return level == LEVEL_ARGUMENT;
@@ -131,7 +92,8 @@ static opt_slot *slot_find(const prle_options *options, const char *name, size_t
 {
     for (int i = 0; i < options->n_slots; i++) {
         opt_slot *slot = &options->slots[i];
-        if (strlen(slot->option->name) == n && strncmp(slot->option->name, name, n) == 0 && fits_source(options, slot, level))
+        if (strlen(slot->option->name) == n && strncmp(slot->option->name, name, n) == 0 &&
+            prle_option_fits_level(options, slot, level))
             return slot;
     }
     return NULL;
@@ -155,87 +117,18 @@ static const char *nearest_option(const prle_options *options, const char *word)
     return prle_text_nearest(word, names, n);
 }
 
-/* ---- what an option accepts, in words ---- */
-
-static bool is_number(const prle_option *option)
-{
-    return option->words == NULL && option->type >= PRLE_OPTION_INT && option->type <= PRLE_OPTION_DOUBLE;
-}
-
-static bool has_range(const prle_option *option) { return option->min != 0 || option->max != 0; }
-
-/* " from 0 to 1", " above 0", "" */
-static const char *range_text(const prle_option *option, char text[EXPECTED_BYTES])
-{
-    char min[32], max[32];
-
-    text[0] = '\0';
-    if (!is_number(option) || !has_range(option))
-        return text;
-    prle_text_double(option->min, min);
-    prle_text_double(option->max, max);
-    const bool no_min = isinf(option->min), no_max = isinf(option->max);
-    if (no_min)
-        snprintf(text, EXPECTED_BYTES, "at most %s", max);
-    else if (no_max)
-        snprintf(text, EXPECTED_BYTES, "%s %s", option->above_min ? "above" : "at least", min);
-    else if (option->above_min)
-        snprintf(text, EXPECTED_BYTES, "above %s, at most %s", min, max);
-    else
-        snprintf(text, EXPECTED_BYTES, "from %s to %s", min, max);
-    return text;
-}
-
-static const char *words_text(const char *const *words, char text[EXPECTED_BYTES])
-{
-    size_t used = 0;
-
-    text[0] = '\0';
-    for (int i = 0; words[i] != NULL && used < EXPECTED_BYTES; i++)
-        used += (size_t)snprintf(text + used, EXPECTED_BYTES - used, "%s%s", i > 0 ? ", " : "", words[i]);
-    return text;
-}
-
-static const char *expected_text(const prle_option *option, char text[EXPECTED_BYTES])
-{
-    static const char *const kinds[] = {
-        [PRLE_OPTION_BOOL] = "true or false",
-        [PRLE_OPTION_INT] = "an integer",
-        [PRLE_OPTION_ENUM] = "a word",
-        [PRLE_OPTION_INT64] = "an integer",
-        [PRLE_OPTION_UINT64] = "an integer",
-        [PRLE_OPTION_FLOAT] = "a number",
-        [PRLE_OPTION_DOUBLE] = "a number",
-        [PRLE_OPTION_STRING] = "a text that is not empty",
-        [PRLE_OPTION_STRINGS] = "texts, none of them empty",
-    };
-    char part[EXPECTED_BYTES];
-
-    if (option->words != NULL) {
-        snprintf(text, EXPECTED_BYTES, "one of %.300s", words_text(option->words, part));
-        return text;
-    }
-    range_text(option, part);
-    const bool unsigned_any = option->type == PRLE_OPTION_UINT64 && !has_range(option);
-    snprintf(text, EXPECTED_BYTES, "%s%s%.200s%s%s", kinds[option->type], part[0] != '\0' || unsigned_any ? " " : "",
-             unsigned_any ? "of at least 0" : part, option->unit != NULL ? ", in " : "",
-             option->unit != NULL ? option->unit : "");
-    return text;
-}
-
 static prle_status refuse(const prle_option *option, const char *text, size_t n, const char *origin)
 {
-    char expected[EXPECTED_BYTES];
+    char expected[EXPECTED_BYTES], shown[96];
     const char *near = NULL;
+    int n_words = 0;
 
-    if (option->words != NULL) {
-        int n_words = 0;
-        while (option->words[n_words] != NULL)
-            n_words++;
-        near = prle_text_nearest(text, option->words, n_words);
-    }
-    return PRLE_FAIL(PRLE_EINVAL, "option %s = \"%.*s\" (%s): expected %s%s%s%s", option->name, (int)(n < 200 ? n : 200), text,
-                     origin, expected_text(option, expected), near != NULL ? "; did you mean " : "", near != NULL ? near : "",
+    snprintf(shown, sizeof shown, "%.*s", (int)(n < sizeof shown ? n : sizeof shown), text);
+    while (option->words != NULL && option->words[n_words] != NULL)
+        n_words++;
+    near = prle_text_nearest(shown, option->words, n_words);
+    return PRLE_FAIL(PRLE_EINVAL, "option %s = \"%s\" (%s): expected %s%s%s%s", option->name, shown, origin,
+                     prle_option_expected_text(option, expected), near != NULL ? "; did you mean " : "", near != NULL ? near : "",
                      near != NULL ? "?" : "");
 }
 
@@ -252,7 +145,7 @@ typedef union opt_value {
 
 static bool in_range(const prle_option *option, double x)
 {
-    if (!has_range(option))
+    if (!prle_option_has_range(option))
         return true;
     return x <= option->max && (option->above_min ? x > option->min : x >= option->min);
 }
@@ -269,10 +162,10 @@ static bool parse_bool(const char *text, bool *out)
     return false;
 }
 
-static bool parse_word(const char *const *words, const char *text, int *out)
+static bool parse_word(const char *const *words, const char *text, size_t n, int *out)
 {
     for (int i = 0; words[i] != NULL; i++)
-        if (same(text, words[i])) {
+        if (strlen(words[i]) == n && strncmp(text, words[i], n) == 0) {
             *out = i;
             return true;
         }
@@ -321,7 +214,7 @@ static bool parse_number(const prle_option *option, const char *text, opt_value 
 static prle_status parse_value(const prle_option *option, const char *text, const char *origin, opt_value *out)
 {
     const bool ok = option->type == PRLE_OPTION_BOOL ? parse_bool(text, &out->b)
-                    : option->words != NULL          ? parse_word(option->words, text, &out->i)
+                    : prle_option_is_enum(option)    ? parse_word(option->words, text, strlen(text), &out->i)
                                                      : parse_number(option, text, out);
     return ok ? PRLE_OK : refuse(option, text, strlen(text), origin);
 }
@@ -340,31 +233,46 @@ static size_t value_bytes(prle_option_type type)
 
 static prle_status check_text(const prle_option *option, const char *text, size_t n, const char *origin)
 {
+    int which = 0;
+
     PRLE_CHECK(prle_text_is_utf8(text), PRLE_EINVAL, "option %s (%s): the value is not UTF-8", option->name, origin);
-    return n > 0 ? PRLE_OK : refuse(option, text, n, origin);
+    const bool ok = option->words != NULL ? parse_word(option->words, text, n, &which) : n > 0;
+    return ok ? PRLE_OK : refuse(option, text, n, origin);
+}
+
+static void list_begin(opt_slot *slot, opt_source source)
+{
+    *(prle_strings *)slot->field = (prle_strings){0};
+    slot->source = source;
+    slot->room = 0;
 }
 
 static prle_status list_append(prle_options *options, opt_slot *slot, const char *text, size_t n)
 {
     prle_strings *list = slot->field;
-    const char **items = NULL;
+    const char *copy = NULL;
 
-    PRLE_TRY(PRLE_NEW(items, list->n + 1));
-    for (int i = 0; i < list->n; i++)
-        items[i] = list->item[i];
-    PRLE_TRY(own(options, items));
-    PRLE_TRY(own_copy(options, text, n, &items[list->n]));
-    *list = (prle_strings){.item = items, .n = list->n + 1};
+    PRLE_TRY(own_copy(options, text, n, &copy));
+    if (list->n == slot->room) { /* a fresh array twice as long; the set frees the old one with all else */
+        const char **items = NULL;
+        const int room = 2 * slot->room + 4;
+        PRLE_TRY(PRLE_NEW(items, room));
+        PRLE_TRY(own(options, items));
+        for (int i = 0; i < list->n; i++)
+            items[i] = list->item[i];
+        slot->items = items;
+        slot->room = room;
+    }
+    slot->items[list->n] = copy;
+    *list = (prle_strings){.item = slot->items, .n = list->n + 1};
     return PRLE_OK;
 }
 
 /* `split`: at commas. A value of a higher level than the list's replaces it, of the same level is appended. */
 static prle_status list_set(prle_options *options, opt_slot *slot, opt_source source, const char *text, bool split)
 {
-    if (source.level > slot->source.level) {
-        *(prle_strings *)slot->field = (prle_strings){0};
-        slot->source = source;
-    }
+    if (source.level > slot->source.level)
+        list_begin(slot, source);
     for (;;) {
         const size_t n = split && !slot->option->many ? strcspn(text, ",") : strlen(text);
         PRLE_TRY(check_text(slot->option, text, n, source.origin));
@@ -504,7 +412,7 @@ static prle_status environment_read(prle_options *options)
     for (int i = 0; i < options->n_slots; i++) {
         opt_slot *slot = &options->slots[i];
         char buffer[ENV_NAME_BYTES], *origin = NULL;
-        if (!fits_source(options, slot, LEVEL_ENVIRONMENT))
+        if (!prle_option_fits_level(options, slot, LEVEL_ENVIRONMENT))
             continue;
         const char *name = environment_name(slot->option, buffer), *text = getenv(name);
         if (text == NULL || text[0] == '\0')
@@ -524,10 +432,8 @@ static prle_status node_take(prle_options *options, opt_slot *slot, const prle_y
     case PRLE_YAML_LIST:
         PRLE_CHECK(slot->option->type == PRLE_OPTION_STRINGS, PRLE_EINVAL, "option %s (%s): takes one value, not a list",
                    slot->option->name, source.origin);
-        if (source.level > slot->source.level) {
-            *(prle_strings *)slot->field = (prle_strings){0};
-            slot->source = source;
-        }
+        if (source.level > slot->source.level)
+            list_begin(slot, source);
         for (const prle_yaml_node *item = node->child; item != NULL; item = item->next) {
             PRLE_CHECK(item->kind == PRLE_YAML_SCALAR, PRLE_EINVAL, "option %s (%s): item in line %d is no text",
                        slot->option->name, source.origin, item->line);
@@ -547,13 +453,26 @@ static bool is_other_section(const prle_option_spec *spec, const char *key)
     return false;
 }
 
+static const char *nearest_section(const prle_options *options, const char *word)
+{
+    const char *names[MAX_SUGGESTIONS] = {options->spec->command};
+    int n = 1;
+
+    for (int i = 0; options->spec->sections != NULL && options->spec->sections[i] != NULL && n < MAX_SUGGESTIONS; i++)
+        names[n++] = options->spec->sections[i];
+    return prle_text_nearest(word, names, n);
+}
+
 static prle_status unknown_key(const prle_options *options, const char *path, const prle_yaml_node *node)
 {
-    const char *near = nearest_option(options, node->key);
+    const bool is_section = node->kind == PRLE_YAML_MAP;
+    const char *near = is_section ? nearest_section(options, node->key) : nearest_option(options, node->key);
 
-    return PRLE_FAIL(PRLE_EINVAL, "%s:%d: unknown option \"%.80s\" of prle %s%s%s%s", path, node->line, node->key,
-                     options->spec->command, near != NULL ? ": did you mean " : "", near != NULL ? near : "",
-                     near != NULL ? "?" : "; options of other commands belong into a section under their name");
+    if (near != NULL)
+        return PRLE_FAIL(PRLE_EINVAL, "%s:%d: unknown %s \"%.80s\" for prle %s: did you mean %s?", path, node->line,
+                         is_section ? "section" : "option", node->key, options->spec->command, near);
+    return PRLE_FAIL(PRLE_EINVAL, "%s:%d: unknown %s \"%.80s\" for prle %s; options of other commands belong into sections", path,
+                     node->line, is_section ? "section" : "option", node->key, options->spec->command);
 }
 
 static prle_status map_take(prle_options *options, const char *path, const prle_yaml_node *map, opt_level level)
@@ -604,7 +523,7 @@ static prle_status preset_unknown(const prle_options *options)
     for (int i = 0; options->spec->presets[i].name != NULL && i < MAX_SUGGESTIONS; i++)
         names[i] = options->spec->presets[i].name;
     return PRLE_FAIL(PRLE_EINVAL, "option preset = \"%.80s\" (%s): expected one of %s", options->builtin.preset,
-                     prle_options_origin(options, "preset"), words_text(names, list));
+                     prle_options_origin(options, "preset"), prle_option_words_text(names, list));
 }
 
 static prle_status preset_read(prle_options *options)
@@ -677,30 +596,28 @@ static prle_status slots_make(prle_options *options, void *values)
     return PRLE_OK;
 }
 
-static const char *placeholder(const prle_option *option)
+static prle_status missing(const prle_option *option)
 {
-    static const char *const words[] = {
-        [PRLE_OPTION_BOOL] = "",    [PRLE_OPTION_INT] = "N",       [PRLE_OPTION_ENUM] = "WORD",
-        [PRLE_OPTION_INT64] = "N",  [PRLE_OPTION_UINT64] = "N",    [PRLE_OPTION_FLOAT] = "X",
-        [PRLE_OPTION_DOUBLE] = "X", [PRLE_OPTION_STRING] = "TEXT", [PRLE_OPTION_STRINGS] = "TEXT,...",
-    };
-    return option->value != NULL ? option->value : option->words != NULL ? "WORD" : words[option->type];
+    char environment[ENV_NAME_BYTES];
+    const char *name = option->positional ? prle_option_placeholder(option) : option->name;
+
+    return PRLE_FAIL(PRLE_EINVAL, "%s%s is missing: give it as an argument, as %s or as \"%s:\" in a --config file",
+                     option->positional ? "" : "option --", name, environment_name(option, environment), option->name);
 }
 
 static prle_status check_complete(const opt_slot *slot)
 {
     const prle_option *option = slot->option;
-    char environment[ENV_NAME_BYTES];
+    const bool is_list = option->type == PRLE_OPTION_STRINGS;
+    const int n = is_list ? ((const prle_strings *)slot->field)->n : 1;
+    char range[EXPECTED_BYTES];
 
-    PRLE_CHECK(!option->required || slot->source.level > LEVEL_DEFAULT, PRLE_EINVAL,
-               option->positional ? "%s is missing: give it as an argument, as %s or as \"%s:\" in a --config file"
-                                  : "option --%s is missing: give it on the command line, as %s or as \"%s:\" in a --config file",
-               option->positional ? placeholder(option) : option->name, environment_name(option, environment), option->name);
-    if (option->type != PRLE_OPTION_STRINGS || !has_range(option) || slot->source.level == LEVEL_DEFAULT)
+    if (option->required && (slot->source.level == LEVEL_DEFAULT || n == 0))
+        return missing(option);
+    if (!is_list || !prle_option_has_range(option) || slot->source.level == LEVEL_DEFAULT)
         return PRLE_OK;
-    const int n = ((const prle_strings *)slot->field)->n;
-    PRLE_CHECK(n >= option->min && n <= option->max, PRLE_EINVAL, "option %s (%s): %d given, expected from %g to %g",
-               option->name, slot->source.origin, n, option->min, option->max);
+    PRLE_CHECK(n >= option->min && n <= option->max, PRLE_EINVAL, "option %s (%s): %d given, expected %s", option->name,
+               slot->source.origin, n, prle_option_range_text(option, range));
     return PRLE_OK;
 }
 
@@ -744,211 +661,4 @@ const char *prle_options_origin(const prle_options *options, const char *name)
         if (same(options->slots[i].option->name, name))
             return options->slots[i].source.origin;
     return NULL;
-}
-
-/* ---- value to text ---- */
-
-static bool is_given(const opt_slot *slot)
-{
-    switch (slot->option->type) {
-    case PRLE_OPTION_STRING: return *(const char *const *)slot->field != NULL;
-    case PRLE_OPTION_FLOAT: return !isnan(*(const float *)slot->field);
-    case PRLE_OPTION_DOUBLE: return !isnan(*(const double *)slot->field);
-    default: return true;
-    }
-}
-
-static void value_add(prle_text *text, const opt_slot *slot)
-{
-    const void *field = slot->field;
-    char digits[32];
-
-    if (!is_given(slot)) {
-        prle_text_add(text, "null");
-        return;
-    }
-    if (slot->option->words != NULL) {
-        prle_text_add(text, "%s", slot->option->words[*(const int *)field]);
-        return;
-    }
-    switch (slot->option->type) {
-    case PRLE_OPTION_BOOL: prle_text_add(text, "%s", *(const bool *)field ? "true" : "false"); break;
-    case PRLE_OPTION_NONE:
-    case PRLE_OPTION_ENUM:
-    case PRLE_OPTION_INT: prle_text_add(text, "%d", *(const int *)field); break;
-    case PRLE_OPTION_INT64: prle_text_add(text, "%lld", (long long)*(const int64_t *)field); break;
-    case PRLE_OPTION_UINT64: prle_text_add(text, "%llu", (unsigned long long)*(const uint64_t *)field); break;
-    case PRLE_OPTION_FLOAT: prle_text_add(text, "%s", prle_text_float(*(const float *)field, digits)); break;
-    case PRLE_OPTION_DOUBLE: prle_text_add(text, "%s", prle_text_double(*(const double *)field, digits)); break;
-    case PRLE_OPTION_STRING: prle_text_add_quoted(text, *(const char *const *)field); break;
-    case PRLE_OPTION_STRINGS: {
-        const prle_strings *list = field;
-        prle_text_add(text, "[");
-        for (int i = 0; i < list->n; i++) {
-            prle_text_add(text, "%s", i > 0 ? ", " : "");
-            prle_text_add_quoted(text, list->item[i]);
-        }
-        prle_text_add(text, "]");
-        break;
-    }
-    }
-}
-
-static void comment_add(prle_text *text, const char *lines)
-{
-    while (*lines != '\0') {
-        const size_t n = strcspn(lines, "\n");
-        prle_text_add(text, "# %.*s\n", (int)n, lines);
-        lines += n + (lines[n] == '\n');
-    }
-}
-
-prle_status prle_options_dump(const prle_options *options, const char *about, char **yaml)
-{
-    prle_text text = {0};
-
-    if (about != NULL)
-        comment_add(&text, about);
-    prle_text_add(&text, "%s:\n", options->spec->command);
-    for (int i = 0; i < options->n_slots; i++) {
-        const opt_slot *slot = &options->slots[i];
-        if (!fits_source(options, slot, LEVEL_FILE))
-            continue;
-        prle_text_add(&text, "  %s: ", slot->option->name);
-        value_add(&text, slot);
-        prle_text_add(&text, " # %s\n", slot->source.origin);
-    }
-    return prle_text_take(&text, yaml);
-}
-
-/* ---- --help ---- */
-
-static void usage_add(prle_text *text, const prle_options *options)
-{
-    prle_text_add(text, "Usage: prle %s", options->spec->command);
-    for (int i = 0; i < options->n_slots; i++) {
-        const prle_option *option = options->slots[i].option;
-        if (option->required && !option->positional)
-            prle_text_add(text, " --%s %s", option->name, placeholder(option));
-    }
-    prle_text_add(text, " [OPTION]...");
-    for (int i = 0; i < options->n_slots; i++) {
-        const prle_option *option = options->slots[i].option;
-        if (option->positional)
-            prle_text_add(text, " %s%s%s%s", option->required ? "" : "[", placeholder(option),
-                          option->type == PRLE_OPTION_STRINGS ? "..." : "", option->required ? "" : "]");
-    }
-    prle_text_add(text, "\n");
-}
-
-/* "help (words; range unit; default)" */
-static void explanation_add(prle_text *text, const opt_slot *slot)
-{
-    const prle_option *option = slot->option;
-    char buffer[EXPECTED_BYTES];
-    const char *separator = " (";
-
-    prle_text_add(text, "%s", option->help);
-    if (option->words != NULL) {
-        prle_text_add(text, "%s%s", separator, words_text(option->words, buffer));
-        separator = "; ";
-    }
-    const bool ranged = range_text(option, buffer)[0] != '\0';
-    if (ranged || option->unit != NULL) {
-        prle_text_add(text, "%s%s%s%s", separator, ranged ? buffer : "in", option->unit != NULL ? " " : "",
-                      option->unit != NULL ? option->unit : "");
-        separator = "; ";
-    }
-    const bool empty_list = option->type == PRLE_OPTION_STRINGS && ((const prle_strings *)slot->field)->n == 0;
-    if (option->required) {
-        prle_text_add(text, "%srequired", separator);
-        separator = "; ";
-    } else if (is_given(slot) && !empty_list && option->type != PRLE_OPTION_BOOL) {
-        prle_text_add(text, "%sdefault ", separator);
-        value_add(text, slot);
-        separator = "; ";
-    } else if (option->type == PRLE_OPTION_BOOL && *(const bool *)slot->field) {
-        prle_text_add(text, "%son by default", separator);
-        separator = "; ";
-    }
-    if (option->environment != NULL) {
-        prle_text_add(text, "%senvironment %s", separator, option->environment);
-        separator = "; ";
-    }
-    prle_text_add(text, "%s", separator[0] == ';' ? ")" : "");
-}
-
-static prle_status option_add(prle_text *text, const opt_slot *slot, bool is_first)
-{
-    const prle_option *option = slot->option;
-    char left[128], *words = NULL;
-    prle_text explanation = {0};
-
-    if (option->group != NULL)
-        prle_text_add(text, "%s%s\n", is_first ? "" : "\n", option->group);
-    else if (is_first)
-        prle_text_add(text, "Options\n");
-    if (option->positional)
-        snprintf(left, sizeof left, "  %s", placeholder(option));
-    else
-        snprintf(left, sizeof left, "  %c%c%s --%s%s%s%s", option->letter != 0 ? '-' : ' ',
-                 option->letter != 0 ? option->letter : ' ', option->letter != 0 ? "," : " ",
-                 option->type == PRLE_OPTION_BOOL && *(bool *)slot->field ? "[no-]" : "", option->name,
-                 placeholder(option)[0] != '\0' ? " " : "", placeholder(option));
-    explanation_add(&explanation, slot);
-    PRLE_TRY(prle_text_take(&explanation, &words));
-    prle_text_add(text, "%s", left);
-    if (strlen(left) >= HELP_INDENT)
-        prle_text_add(text, "\n%*s", HELP_INDENT, "");
-    else
-        prle_text_add(text, "%*s", HELP_INDENT - (int)strlen(left), "");
-    prle_text_add_wrapped(text, words, HELP_INDENT, HELP_INDENT, HELP_WIDTH);
-    prle_free(words);
-    return PRLE_OK;
-}
-
-static void presets_add(prle_text *text, const prle_preset *presets)
-{
-    if (presets == NULL)
-        return;
-    prle_text_add(text, "\nPresets (--preset NAME)\n");
-    for (const prle_preset *preset = presets; preset->name != NULL; preset++) {
-        prle_text_add(text, "  %-*s", HELP_INDENT - 2, preset->name);
-        prle_text_add_wrapped(text, preset->help, HELP_INDENT, HELP_INDENT, HELP_WIDTH);
-        for (const struct prle_preset_value *value = preset->values; value->option != NULL; value++)
-            prle_text_add(text, "%*s%s %s\n", HELP_INDENT + 2, "--", value->option, value->value);
-    }
-}
-
-prle_status prle_options_help(const prle_options *options, char **page)
-{
-    const prle_option_spec *spec = options->spec;
-    prle_text text = {0};
-    prle_status st = PRLE_OK;
-
-    prle_text_add(&text, "prle %s - %s\n\n", spec->command, spec->summary);
-    usage_add(&text, options);
-    if (spec->description != NULL) {
-        prle_text_add(&text, "\n");
-        prle_text_add_wrapped(&text, spec->description, 0, 0, HELP_WIDTH);
-    }
-    prle_text_add(&text, "\n");
-    for (int i = 0; i < options->n_slots; i++)
-        PRLE_TRY_OUT(option_add(&text, &options->slots[i], i == 0));
-    presets_add(&text, spec->presets);
-    if (spec->examples != NULL) {
-        prle_text_add(&text, "\nExamples\n  ");
-        prle_text_add_wrapped(&text, spec->examples, 2, 2, INT_MAX);
-    }
-    prle_text_add(&text, "\n");
-    prle_text_add_wrapped(
-        &text,
-        "Each option is also read from the environment as PRLE_NAME (--log-level: PRLE_LOG_LEVEL, dashes become "
-        "underscores) and from the YAML file given with --config, at its top level or under the command's name "
-        "(\"lambda: 0.2\"). Later ones win: default, preset, file, environment, command line.",
-        0, 0, HELP_WIDTH);
-    PRLE_TRY_OUT(prle_text_take(&text, page));
-out:
-    prle_text_drop(&text);
-    return st;
 }

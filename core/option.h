@@ -67,18 +67,19 @@ typedef struct prle_option {
     const char *name; /* "weight-decay": --weight-decay, PRLE_WEIGHT_DECAY, and the key in a file */
     char letter;      /* 'o' for -o; 0 for none */
     prle_option_type type;
-    size_t offset;            /* of the field in the part's struct; this and type by PRLE_OPTION_AT */
-    const char *const *words; /* of an enum, in the order of its values from 0, ended by NULL; a NULL name inside is no choice */
-    double min, max;          /* inclusive; of a list: how many items. Both 0: any. -INFINITY, INFINITY: open on that side */
-    bool above_min;           /* min itself is refused */
-    bool required;            /* a value must come from somewhere */
-    bool positional;          /* also filled from arguments without a dash, in the order of the table; a list takes the rest */
-    bool many;                /* a list of paths: takes all arguments up to the next option; commas are part of a name */
-    const char *unit;         /* "images", "s", "px" */
-    const char *value;        /* placeholder in the help: "FILE"; NULL: from the type */
-    const char *help;         /* lower case, no full stop at the end; default, range and unit are added */
-    const char *group;        /* a heading before this option */
-    const char *environment;  /* instead of PRLE_<NAME> */
+    size_t offset; /* of the field in the part's struct; this and type by PRLE_OPTION_AT */
+    const char *const
+        *words;              /* of an enum, in the order of its values from 0, ended by NULL; of a text or list: what it may be */
+    double min, max;         /* inclusive; of a list: how many items. Both 0: any. -INFINITY, INFINITY: open on that side */
+    bool above_min;          /* min itself is refused */
+    bool required;           /* a value must come from somewhere */
+    bool positional;         /* also filled from arguments without a dash, in the order of the table; a list takes the rest */
+    bool many;               /* a list of paths: takes all arguments up to the next option; commas do not split */
+    const char *unit;        /* "images", "s", "px" */
+    const char *value;       /* placeholder in the help: "FILE"; NULL: from the type */
+    const char *help;        /* lower case, no full stop at the end; default, range and unit are added */
+    const char *group;       /* a heading before this option */
+    const char *environment; /* instead of PRLE_<NAME> */
 } prle_option;
 
 #define PRLE_OPTION_END                                                                                                          \
