@@ -70,7 +70,7 @@ typedef struct prle_option {
     size_t offset; /* of the field in the part's struct; this and type by PRLE_OPTION_AT */
     const char *const
         *words;              /* of an enum, in the order of its values from 0, ended by NULL; of a text or list: what it may be */
-    double min, max;         /* inclusive; of a list: how many items. Both 0: any. -INFINITY, INFINITY: open on that side */
+    double min, max;         /* inclusive; of a list: how many items. Both 0: any. -HUGE_VAL, HUGE_VAL: open on that side */
     bool above_min;          /* min itself is refused */
     bool required;           /* a value must come from somewhere */
     bool positional;         /* also filled from arguments without a dash, in the order of the table; a list takes the rest */

@@ -47,7 +47,7 @@ static const prle_option outer_options[] = {
      .help = "how many"},
     {PRLE_OPTION_AT(test_args, big), .name = "big", .help = "an int64"},
     {PRLE_OPTION_AT(test_args, seed), .name = "seed", .help = "a uint64"},
-    {PRLE_OPTION_AT(test_args, scale), .name = "scale", .min = 0, .max = INFINITY, .help = "a double"},
+    {PRLE_OPTION_AT(test_args, scale), .name = "scale", .min = 0, .max = HUGE_VAL, .help = "a double"},
     {PRLE_OPTION_AT(test_args, unset), .name = "unset", .help = "a double that may be absent"},
     {PRLE_OPTION_AT(test_args, name), .name = "long-name", .help = "a text"},
     {PRLE_OPTION_AT(test_args, zoo), .name = "zoo", .min = 1, .max = 4, .help = "a list"},
@@ -83,7 +83,7 @@ static const test_args defaults = {.safe = true,
                                    .count = 10,
                                    .seed = 1,
                                    .scale = 0.1,
-                                   .unset = NAN,
+                                   .unset = (double)NAN,
                                    .zoo = {.item = (const char *const[]){"x", "y"}, .n = 2},
                                    .inner = {.rate = 0.25f, .colour = GREEN}};
 
