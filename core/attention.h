@@ -1,0 +1,53 @@
+/* attention.h - the arithmetic of attention maps: normalise, resize, quantise; the same bits on every machine. */
+#pragma once
+#include <stdint.h>
+
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What 1.0 becomes: maps are integers q = rint(32768 A) from here on (method.md, Stage 1a). */
+enum { PRLE_ATTENTION_ONE = 32768 };
+
+/**
+ * A <- (A - min A) / (max A - min A), in place; a constant map becomes all zero.
+ *
+ * map  in/out  [h,w]  any finite values; afterwards in [0,1]
+ *
+ * The quotient is taken in double and rounded once to float.
+ * Errors: PRLE_ENUMERIC names row and column of the first value that is not finite, and leaves the map as it was.
+ */
+PRLE_NODISCARD prle_status prle_attention_normalise(float *map, int64_t h, int64_t w);
+
+/**
+ * Bilinear resize: half-pixel centres, clamped at the edge, no antialias (PyTorch's interpolate(align_corners=False)).
+ *
+ *   x = max(((2X + 1) w - W) / 2W, 0),  left = floor(x),  right = min(left + 1, w - 1),  and likewise for rows;
+ *   out = (b0 (a0 v00 + a1 v01) + b1 (a0 v10 + a1 v11)) / 4HW,  with integer weights a0 + a1 = 2W and b0 + b1 = 2H.
+ *
+ * Computed in double in this order, without contraction, and rounded once. Where the values are float16, as on disk, and
+ * H, W <= 4096, every step before the division is exact.
+ *
+ * map  in   [h,w]  finite
+ * out  out  [H,W]  must not overlap map
+ *
+ * Errors: PRLE_ENUMERIC names the place of a value that is not finite. Memory: scratch of h*W doubles.
+ */
+PRLE_NODISCARD prle_status prle_attention_resize(const float *map, int64_t h, int64_t w, int64_t H, int64_t W, float *out);
+
+/**
+ * The same resize, then q = rint(32768 A), ties to even: the double quotient is rounded without passing through float.
+ * For float16 values and H, W <= 4096 the result is the correctly rounded exact value, whoever computes it.
+ *
+ * map  in   [h,w]  in [0,1]
+ * q    out  [H,W]  in [0,32768]
+ *
+ * Errors: PRLE_ENUMERIC names the place of a value that is not finite, PRLE_EINVAL of one outside [0,1].
+ */
+PRLE_NODISCARD prle_status prle_attention_quantise(const float *map, int64_t h, int64_t w, int64_t H, int64_t W, uint16_t *q);
+
+#ifdef __cplusplus
+}
+#endif
