@@ -1,0 +1,69 @@
+/* fuse.h - the primary region of an image out of T attention maps (arXiv 2307.12534, Eqs. 6-8), in integers. */
+#pragma once
+#include <stdint.h>
+
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** How T maps become one (method.md, Stage 1b). Stored by name in maps.h5. */
+typedef enum prle_fuse_rule {
+    PRLE_FUSE_EXPAND,     /* the mean where it is high, else the neighbor value: the default */
+    PRLE_FUSE_NEIGHBOR,   /* Eqs. 7, 8 as printed */
+    PRLE_FUSE_AVERAGE,    /* Eq. 6 */
+    PRLE_FUSE_HYSTERESIS, /* the release's unused function; plain loops, for comparison only */
+} prle_fuse_rule;
+
+/**
+ * Thresholds are shares of full attention in [0,1]. A threshold t means the rational rint(10^6 t) / 10^6, so every decimal of up
+ * to six digits is taken exactly, and each comparison is one between integers, strict as printed:
+ *   s > tau1              as  10^6 sum_t q_t          >  rint(10^6 tau1) * 32768 T
+ *   window mean > lambda  as  10^6 sum_a |q_j - q_k|  >  rint(10^6 lambda) * 32768 n,  n the pixels really inside the window.
+ */
+typedef struct prle_fuse_opts {
+    prle_fuse_rule rule;
+    double tau1;      /* average, expand: keep the mean above it; hysteresis: the upper threshold */
+    double lambda;    /* neighbor, expand: detectors disagree above it */
+    int radius;       /* windows are (2 radius + 1)^2, clipped at the border; 1 ... 7 */
+    double hyst_low;  /* hysteresis: zero below it */
+    double hyst_pair; /* hysteresis: a pair is accepted above it */
+} prle_fuse_opts;
+
+#define PRLE_FUSE_OPTS_DEFAULT                                                                                                   \
+    ((prle_fuse_opts){.rule = PRLE_FUSE_EXPAND, .tau1 = 0.3, .lambda = 0.15, .radius = 1, .hyst_low = 0.1, .hyst_pair = 0.2})
+
+enum { PRLE_FUSE_MAX_MAPS = 64, PRLE_FUSE_MAX_RADIUS = 7 };
+
+const char *prle_fuse_rule_name(prle_fuse_rule rule); /* "expand", "neighbor", "average", "hysteresis" */
+PRLE_NODISCARD prle_status prle_fuse_rule_parse(const char *name, prle_fuse_rule *out);
+
+/** Thresholds resolved to integers, and all scratch: fusing allocates nothing. One per thread. */
+typedef struct prle_fuser prle_fuser;
+
+/**
+ * For T maps of H x W. Errors: PRLE_EINVAL names the option out of range; PRLE_ESHAPE when H * W > 65,536 (ranks have 16 bits).
+ */
+PRLE_NODISCARD prle_status prle_fuser_create(const prle_fuse_opts *opts, int T, int64_t H, int64_t W, prle_fuser **out);
+void prle_fuser_destroy(prle_fuser *fuser); /* NULL is fine */
+
+/**
+ * Fuses one image.
+ *
+ * q          in   [T,H,W]  attention, 0 ... 32768 (prle_attention_quantise)
+ * rank       out  [H,W]    see core/rankmap.h
+ * attention  out  [H,W]    rint(255 A), ties to even, of the fused map A in [0,1]; may be NULL
+ * area       out           |V|: positions whose fused value is above zero; 0 is legal
+ *
+ * Errors: PRLE_EINVAL names the place of a value above 32768.
+ */
+PRLE_NODISCARD prle_status prle_fuser_run(prle_fuser *fuser, const uint16_t *q, uint16_t *rank, uint8_t *attention,
+                                          uint32_t *area);
+
+/** The fused map of the last run, [H,W], on the scale where 1.0 is 32768 T (means and maxima compare exactly). Borrowed. */
+const uint32_t *prle_fuser_values(const prle_fuser *fuser);
+
+#ifdef __cplusplus
+}
+#endif
