@@ -40,25 +40,14 @@ static prle_status own(prle_options *options, void *block)
     return PRLE_OK;
 }
 
-static prle_status own_copy(prle_options *options, const char *text, size_t n_bytes, const char **out)
+static prle_status own_copy(prle_options *options, const char *text, const char **out)
 {
     char *copy = NULL;
 
-    PRLE_TRY(prle_asprintf(&copy, "%.*s", (int)n_bytes, text));
+    PRLE_TRY(prle_strdup(text, &copy));
     PRLE_TRY(own(options, copy));
     *out = copy;
     return PRLE_OK;
-}
-
-void prle_options_destroy(prle_options *options)
-{
-    if (options == NULL)
-        return;
-    for (size_t i = 0; i < options->n_owned; i++)
-        prle_free(options->owned[i]);
-    prle_free(options->owned);
-    prle_free(options->slots);
-    prle_free(options);
 }
 
 /* ---- names ---- */
@@ -240,36 +229,32 @@ static prle_status check_text(const prle_option *option, const char *text, size_
     return ok ? PRLE_OK : refuse(option, text, n, origin);
 }
 
-static void list_begin(opt_slot *slot, opt_source source)
+/* A list above its default belongs to the set. */
+static void list_deinit(opt_slot *slot)
 {
-    *(prle_strings *)slot->field = (prle_strings){0};
-    slot->source = source;
-    slot->room = 0;
+    if (slot->option->type == PRLE_OPTION_STRINGS && slot->source.level > LEVEL_DEFAULT)
+        prle_strings_deinit(slot->field);
 }
 
-static prle_status list_append(prle_options *options, opt_slot *slot, const char *text, size_t n)
+static void list_begin(opt_slot *slot, opt_source source)
 {
-    prle_strings *list = slot->field;
-    const char *copy = NULL;
+    list_deinit(slot);
+    *(prle_strings *)slot->field = (prle_strings){0};
+    slot->source = source;
+}
 
-    PRLE_TRY(own_copy(options, text, n, &copy));
-    if (list->n == slot->room) { /* a fresh array twice as long; the set frees the old one with all else */
-        const char **items = NULL;
-        const int room = 2 * slot->room + 4;
-        PRLE_TRY(PRLE_NEW(items, room));
-        PRLE_TRY(own(options, items));
-        for (int i = 0; i < list->n; i++)
-            items[i] = list->item[i];
-        slot->items = items;
-        slot->room = room;
-    }
-    slot->items[list->n] = copy;
-    *list = (prle_strings){.item = slot->items, .n = list->n + 1};
-    return PRLE_OK;
+static prle_status list_append(opt_slot *slot, const char *text, size_t n)
+{
+    char *copy = NULL;
+
+    PRLE_TRY(prle_asprintf(&copy, "%.*s", (int)n, text));
+    const prle_status st = prle_strings_add(slot->field, copy);
+    prle_free(copy);
+    return st;
 }
 
 /* `split`: at commas. A value of a higher level than the list's replaces it, of the same level is appended. */
-static prle_status list_set(prle_options *options, opt_slot *slot, opt_source source, const char *text, bool split)
+static prle_status list_set(opt_slot *slot, opt_source source, const char *text, bool split)
 {
     if (source.level > slot->source.level)
         list_begin(slot, source);
@@ -277,7 +262,7 @@ static prle_status list_set(prle_options *options, opt_slot *slot, opt_source so
         const size_t n = split && !slot->option->many ? strcspn(text, ",") : strlen(text);
         PRLE_TRY(check_text(slot->option, text, n, source.origin));
         if (source.level == slot->source.level)
-            PRLE_TRY(list_append(options, slot, text, n));
+            PRLE_TRY(list_append(slot, text, n));
         if (text[n] == '\0')
             return PRLE_OK;
         text += n + 1;
@@ -290,11 +275,11 @@ static prle_status slot_set(prle_options *options, opt_slot *slot, opt_source so
     opt_value parsed = {0};
 
     if (option->type == PRLE_OPTION_STRINGS)
-        return list_set(options, slot, source, text, true);
+        return list_set(slot, source, text, true);
     if (option->type == PRLE_OPTION_STRING) {
         const char *copy = NULL;
         PRLE_TRY(check_text(option, text, strlen(text), source.origin));
-        PRLE_TRY(own_copy(options, text, strlen(text), &copy));
+        PRLE_TRY(own_copy(options, text, &copy));
         if (source.level >= slot->source.level)
             *(const char **)slot->field = copy;
     } else {
@@ -437,7 +422,7 @@ static prle_status node_take(prle_options *options, opt_slot *slot, const prle_y
         for (const prle_yaml_node *item = node->child; item != NULL; item = item->next) {
             PRLE_CHECK(item->kind == PRLE_YAML_SCALAR, PRLE_EINVAL, "option %s (%s): item in line %d is no text",
                        slot->option->name, source.origin, item->line);
-            PRLE_TRY(list_set(options, slot, source, item->text, false));
+            PRLE_TRY(list_set(slot, source, item->text, false));
         }
         return PRLE_OK;
     case PRLE_YAML_MAP: break;
@@ -609,16 +594,29 @@ static prle_status check_complete(const opt_slot *slot)
 {
     const prle_option *option = slot->option;
     const bool is_list = option->type == PRLE_OPTION_STRINGS;
-    const int n = is_list ? ((const prle_strings *)slot->field)->n : 1;
+    const int64_t n = is_list ? ((const prle_strings *)slot->field)->n : 1;
     char range[EXPECTED_BYTES];
 
     if (option->required && (slot->source.level == LEVEL_DEFAULT || n == 0))
         return missing(option);
     if (!is_list || !prle_option_has_range(option) || slot->source.level == LEVEL_DEFAULT)
         return PRLE_OK;
-    PRLE_CHECK(n >= option->min && n <= option->max, PRLE_EINVAL, "option %s (%s): %d given, expected %s", option->name,
-               slot->source.origin, n, prle_option_range_text(option, range));
+    PRLE_CHECK((double)n >= option->min && (double)n <= option->max, PRLE_EINVAL, "option %s (%s): %lld given, expected %s",
+               option->name, slot->source.origin, (long long)n, prle_option_range_text(option, range));
     return PRLE_OK;
+}
+
+void prle_options_destroy(prle_options *options)
+{
+    if (options == NULL)
+        return;
+    for (int i = 0; i < options->n_slots; i++)
+        list_deinit(&options->slots[i]);
+    for (size_t i = 0; i < options->n_owned; i++)
+        prle_free(options->owned[i]);
+    prle_free(options->owned);
+    prle_free(options->slots);
+    prle_free(options);
 }
 
 static bool asks_for_help(int argc, char *const argv[])

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "core/status.h"
+#include "core/strings.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,12 +30,6 @@ extern "C" {
  * environment (PRLE_LAMBDA; an empty variable counts as absent), command line. Each is checked even where another one wins.
  */
 
-/** A list of texts. */
-typedef struct prle_strings {
-    const char *const *item;
-    int n;
-} prle_strings;
-
 /** Chosen by PRLE_OPTION_AT from the field; what is accepted on the command line stands beside it. */
 typedef enum prle_option_type {
     PRLE_OPTION_NONE,
@@ -44,9 +39,9 @@ typedef enum prle_option_type {
     PRLE_OPTION_INT64,   /* int64_t */
     PRLE_OPTION_UINT64,  /* uint64_t */
     PRLE_OPTION_FLOAT,   /* float; a finite number */
-    PRLE_OPTION_DOUBLE,  /* double; a finite number. A default of NAN means "not given" */
+    PRLE_OPTION_DOUBLE,  /* double; a finite number. A default of (double)NAN means "not given" */
     PRLE_OPTION_STRING,  /* const char *: UTF-8, not empty. A default of NULL means "not given" */
-    PRLE_OPTION_STRINGS, /* prle_strings: --name a,b --name c */
+    PRLE_OPTION_STRINGS, /* prle_strings: --name a,b --name c. Default: {.item = (char *[]){"a"}, .n = 1} */
 } prle_option_type;
 
 #define PRLE_OPTION_AT(Struct, field)                                                                                            \
@@ -118,8 +113,8 @@ typedef struct prle_options prle_options;
 /**
  * Fills the struct at `values`, which holds the defaults, from all sources. argv: what stands after the command's name.
  * With --help or -h among the arguments nothing else is read: see prle_options_help_wanted. Built in: --help, --config, --preset.
- * PRLE_EINVAL names option, value, origin (command line, environment, file:line, preset) and what is accepted; `values` is then
- * partly filled. Texts in `values` belong to *out.
+ * PRLE_EINVAL names option, value, origin (command line, environment, file:line, preset) and what is accepted; `values` must
+ * not be read then. Texts in `values` belong to *out.
  */
 PRLE_NODISCARD prle_status prle_options_parse(prle_options **out, const prle_option_spec *spec, void *values, int argc,
                                               char *const argv[]);
@@ -138,7 +133,7 @@ PRLE_NODISCARD prle_status prle_options_dump(const prle_options *options, const 
 /** "default", "preset paper", "run.yaml:3", "environment PRLE_LR", "command line"; NULL when there is no such option. */
 const char *prle_options_origin(const prle_options *options, const char *name);
 
-/** Frees the texts in `values` too. NULL is fine. */
+/** Frees the texts and lists in `values` too, which must still be there. NULL is fine. */
 void prle_options_destroy(prle_options *options);
 
 #ifdef __cplusplus

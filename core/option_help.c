@@ -125,7 +125,7 @@ static void text_value_add(prle_text *text, const char *value, bool quoted)
 static void list_value_add(prle_text *text, const prle_strings *list, bool quoted)
 {
     prle_text_add(text, quoted ? "[" : "");
-    for (int i = 0; i < list->n; i++) {
+    for (int64_t i = 0; i < list->n; i++) {
         prle_text_add(text, i > 0 ? "," : "");
         text_value_add(text, list->item[i], quoted);
     }

@@ -23,8 +23,6 @@ typedef struct opt_slot {
     const prle_option *option;
     void *field;
     opt_source source;
-    const char **items; /* of a list not at its default: room for `room` texts, owned by the set */
-    int room;
 } opt_slot;
 
 typedef struct builtin_args {

@@ -84,7 +84,7 @@ static const test_args defaults = {.safe = true,
                                    .seed = 1,
                                    .scale = 0.1,
                                    .unset = (double)NAN,
-                                   .zoo = {.item = (const char *const[]){"x", "y"}, .n = 2},
+                                   .zoo = {.item = (char *[]){"x", "y"}, .n = 2},
                                    .inner = {.rate = 0.25f, .colour = GREEN}};
 
 static test_args args;
