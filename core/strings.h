@@ -29,6 +29,18 @@ int64_t prle_strings_find(const prle_strings *list, const char *text);
 /** Frees everything and leaves an empty list. */
 void prle_strings_deinit(prle_strings *list);
 
+/** A list of different strings, found by hash: tables of names and their numbers. Start with `prle_names names = {0};`. */
+typedef struct prle_names {
+    prle_strings list; /* in the order of their first coming */
+    int64_t *slot;     /* [n_slots] open addressing: 1 + index, 0 where free */
+    int64_t n_slots;
+} prle_names;
+
+/** The index of text, added when it is new. Unchanged on failure. */
+PRLE_NODISCARD prle_status prle_names_intern(prle_names *names, const char *text, int64_t *index);
+
+void prle_names_deinit(prle_names *names);
+
 #ifdef __cplusplus
 }
 #endif
