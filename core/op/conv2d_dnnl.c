@@ -6,9 +6,6 @@
  * depthwise kernels wider than 3, and the data gradient of a 7x7 stem (which only adversarial masks ask for). The residual is a
  * binary post-op: it reads in1 where it lies and stays within the jit kernels, where a sum post-op would want in1 copied into out
  * first. */
-#include <string.h>
-
-#include "core/alloc.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 
@@ -82,12 +79,8 @@ static prle_status create_gradient(const prle_op_desc *desc, const geometry *g, 
 {
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_engine_t engine = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(prle_dnnl_engine(&engine));
-    PRLE_TRY_OUT(prle_dnnl_attr(&attr));
     PRLE_TRY_OUT(create_forward(desc, g, true, &hint));
     if (pass == PRLE_PASS_BACKWARD)
         PRLE_TRY_OUT(PRLE_DNNL(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &g->src, &g->weights,
@@ -95,11 +88,22 @@ static prle_status create_gradient(const prle_op_desc *desc, const geometry *g, 
     else
         PRLE_TRY_OUT(PRLE_DNNL(dnnl_convolution_backward_weights_desc_init(
             &op, dnnl_convolution_direct, &g->src, &g->weights, &g->bias, &g->dst, g->strides, g->pad_begin, g->pad_end)));
-    PRLE_TRY_OUT(PRLE_DNNL(dnnl_primitive_desc_create(out, &op, attr, engine, hint)));
+    PRLE_TRY_OUT(prle_dnnl_pd(&op, hint, out));
 out:
-    dnnl_primitive_attr_destroy(attr);
     dnnl_primitive_desc_destroy(hint);
     return st;
+}
+
+static prle_status create(const prle_op_desc *desc, prle_op_pass pass, const prle_op_plan *plan, dnnl_primitive_desc_t *out)
+{
+    geometry g;
+
+    PRLE_TRY(describe(desc, &g));
+    if (pass == PRLE_PASS_FORWARD)
+        PRLE_TRY(create_forward(desc, &g, plan->training, out));
+    else
+        PRLE_TRY(create_gradient(desc, &g, pass, out));
+    return PRLE_OK;
 }
 
 static prle_status bind_forward(const prle_op_desc *desc, prle_dnnl_call *call, prle_op_plan *plan)
@@ -138,29 +142,20 @@ static prle_status bind_weights(const prle_op_desc *desc, prle_dnnl_call *call, 
     return PRLE_OK;
 }
 
+static prle_status bind(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_call *call, prle_op_plan *plan)
+{
+    switch (pass) {
+    case PRLE_PASS_FORWARD: PRLE_TRY(bind_forward(desc, call, plan)); break;
+    case PRLE_PASS_BACKWARD: PRLE_TRY(bind_backward(desc, call, plan)); break;
+    default: PRLE_TRY(bind_weights(desc, call, plan)); break;
+    }
+    return PRLE_OK;
+}
+
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
-    static prle_status (*const bind[PRLE_N_PASSES])(const prle_op_desc *, prle_dnnl_call *, prle_op_plan *) = {
-        [PRLE_PASS_FORWARD] = bind_forward, [PRLE_PASS_BACKWARD] = bind_backward, [PRLE_PASS_WEIGHTS] = bind_weights};
-    geometry g;
-    dnnl_primitive_desc_t pd = NULL;
-    prle_dnnl_call *call = NULL;
-    prle_status st = PRLE_OK;
-
-    PRLE_TRY_OUT(describe(desc, &g));
-    if (pass == PRLE_PASS_FORWARD)
-        PRLE_TRY_OUT(create_forward(desc, &g, plan->training, &pd));
-    else
-        PRLE_TRY_OUT(create_gradient(desc, &g, pass, &pd));
-    PRLE_TRY_OUT(PRLE_NEW(call, 1));
-    PRLE_TRY_OUT(prle_dnnl_call_init(call, pd, desc, pass, plan));
-    PRLE_TRY_OUT(bind[pass](desc, call, plan));
-    plan->state = call;
-    call = NULL;
-out:
-    prle_dnnl_destroy(call);
-    dnnl_primitive_desc_destroy(pd);
-    return st;
+    PRLE_TRY(prle_dnnl_plan(desc, pass, plan, create, bind));
+    return PRLE_OK;
 }
 
 const prle_op_impl prle_conv2d_dnnl = {.name = "dnnl",

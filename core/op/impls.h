@@ -22,6 +22,9 @@ PRLE_REF_PAIR(reorder);
         &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32, &prle_reorder_ref_f64,
 
 /* core/op/<op>_dnnl.c */
-extern const prle_op_impl prle_conv2d_dnnl, prle_reorder_dnnl;
+extern const prle_op_impl prle_conv2d_dnnl, prle_batch_norm_dnnl, prle_act_dnnl, prle_pool_dnnl, prle_add_dnnl, prle_concat_dnnl,
+    prle_linear_dnnl, prle_reorder_dnnl;
 
-#define PRLE_IMPLS_DNNL &prle_conv2d_dnnl, &prle_reorder_dnnl,
+#define PRLE_IMPLS_DNNL                                                                                                          \
+    &prle_conv2d_dnnl, &prle_batch_norm_dnnl, &prle_act_dnnl, &prle_pool_dnnl, &prle_add_dnnl, &prle_concat_dnnl,                \
+        &prle_linear_dnnl, &prle_reorder_dnnl,

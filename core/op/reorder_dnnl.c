@@ -1,7 +1,4 @@
 /* reorder_dnnl.c - any layout into any other by oneDNN: between operators, and when parameters are packed. */
-#include <string.h>
-
-#include "core/alloc.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 
@@ -18,32 +15,37 @@ static prle_status describe(const prle_layout *layout, const prle_layout *other,
     return PRLE_OK;
 }
 
-static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
+static prle_status create(const prle_op_desc *desc, prle_op_pass pass, const prle_op_plan *plan, dnnl_primitive_desc_t *out)
 {
     dnnl_memory_desc_t from, to;
     dnnl_engine_t engine = NULL;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    prle_dnnl_call *call = NULL;
     prle_status st = PRLE_OK;
 
+    (void)desc;
     PRLE_CHECK(pass == PRLE_PASS_FORWARD, PRLE_ENOTSUP, "a reorder has no gradient: plan one the other way");
     PRLE_TRY_OUT(describe(&plan->in[0], &plan->out, &from));
     PRLE_TRY_OUT(describe(&plan->out, &plan->in[0], &to));
     PRLE_TRY_OUT(prle_dnnl_engine(&engine));
     PRLE_TRY_OUT(prle_dnnl_attr(&attr));
-    PRLE_TRY_OUT(PRLE_DNNL(dnnl_reorder_primitive_desc_create(&pd, &from, engine, &to, engine, attr)));
-    PRLE_TRY_OUT(PRLE_NEW(call, 1));
-    PRLE_TRY_OUT(prle_dnnl_call_init(call, pd, desc, pass, plan));
-    PRLE_TRY_OUT(prle_dnnl_call_bind(call, DNNL_ARG_FROM, PRLE_DNNL_AT(in[0])));
-    PRLE_TRY_OUT(prle_dnnl_call_bind(call, DNNL_ARG_TO, PRLE_DNNL_AT(out)));
-    plan->state = call;
-    call = NULL;
+    PRLE_TRY_OUT(PRLE_DNNL(dnnl_reorder_primitive_desc_create(out, &from, engine, &to, engine, attr)));
 out:
-    prle_dnnl_destroy(call);
-    dnnl_primitive_desc_destroy(pd);
     dnnl_primitive_attr_destroy(attr);
     return st;
+}
+
+static prle_status bind(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_call *call, prle_op_plan *plan)
+{
+    (void)desc, (void)pass, (void)plan;
+    PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_FROM, PRLE_DNNL_AT(in[0])));
+    PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_TO, PRLE_DNNL_AT(out)));
+    return PRLE_OK;
+}
+
+static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
+{
+    PRLE_TRY(prle_dnnl_plan(desc, pass, plan, create, bind));
+    return PRLE_OK;
 }
 
 const prle_op_impl prle_reorder_dnnl = {.name = "dnnl",

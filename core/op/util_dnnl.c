@@ -206,6 +206,20 @@ out:
     return st;
 }
 
+prle_status prle_dnnl_pd(const_dnnl_op_desc_t op, const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
+{
+    dnnl_engine_t engine = NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY_OUT(prle_dnnl_engine(&engine));
+    PRLE_TRY_OUT(prle_dnnl_attr(&attr));
+    PRLE_TRY_OUT(PRLE_DNNL(dnnl_primitive_desc_create(out, op, attr, engine, hint)));
+out:
+    dnnl_primitive_attr_destroy(attr);
+    return st;
+}
+
 size_t prle_dnnl_book_scratch(prle_op_plan *plan, size_t n_bytes)
 {
     const size_t at = (plan->scratch_bytes + 63) / 64 * 64;
@@ -258,6 +272,15 @@ static prle_status arg_md(const prle_dnnl_call *call, int arg, const dnnl_memory
     return PRLE_OK;
 }
 
+size_t prle_dnnl_call_arg_bytes(const prle_dnnl_call *call, int arg)
+{
+    const_dnnl_primitive_desc_t pd = NULL;
+
+    if (dnnl_primitive_get_primitive_desc(call->primitive, &pd) != dnnl_success)
+        return 0;
+    return dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg));
+}
+
 prle_status prle_dnnl_call_bind(prle_dnnl_call *call, int arg, prle_dnnl_place place)
 {
     const dnnl_memory_desc_t *md = NULL;
@@ -275,11 +298,8 @@ prle_status prle_dnnl_call_bind(prle_dnnl_call *call, int arg, prle_dnnl_place p
 
 prle_status prle_dnnl_call_bind_spare(prle_dnnl_call *call, int arg, prle_dnnl_place place, prle_op_plan *plan)
 {
-    const dnnl_memory_desc_t *md = NULL;
-
-    PRLE_TRY(arg_md(call, arg, &md));
     place.has_spare = true;
-    place.spare_bytes = prle_dnnl_book_scratch(plan, dnnl_memory_desc_get_size(md));
+    place.spare_bytes = prle_dnnl_book_scratch(plan, prle_dnnl_call_arg_bytes(call, arg));
     PRLE_TRY(prle_dnnl_call_bind(call, arg, place));
     return PRLE_OK;
 }
@@ -295,8 +315,7 @@ prle_status prle_dnnl_call_bind_layout(prle_dnnl_call *call, int arg, prle_dnnl_
     return PRLE_OK;
 }
 
-/* The pointer of *args that a place names, offset added; NULL where there is none. */
-static void *find(const prle_dnnl_place *place, const prle_op_args *args)
+void *prle_dnnl_find(const prle_dnnl_place *place, const prle_op_args *args)
 {
     char *at = NULL;
 
@@ -309,7 +328,7 @@ static void *find(const prle_dnnl_place *place, const prle_op_args *args)
 prle_status prle_dnnl_call_run(const prle_dnnl_call *call, const prle_op_args *args)
 {
     for (int i = 0; i < call->n_args; i++) {
-        void *at = find(&call->place[i], args);
+        void *at = prle_dnnl_find(&call->place[i], args);
         PRLE_CHECK(at != NULL, PRLE_EINVAL, "oneDNN's %s: argument %d has no buffer", prle_dnnl_name(call), call->arg[i].arg);
         /* Of 2.6.3, measured: this does not touch the buffer, padding included. */
         PRLE_TRY(PRLE_DNNL(dnnl_memory_set_data_handle(call->arg[i].memory, at)));
@@ -325,6 +344,25 @@ void prle_dnnl_call_deinit(prle_dnnl_call *call)
         dnnl_memory_destroy(call->arg[i].memory);
     dnnl_primitive_destroy(call->primitive);
     *call = (prle_dnnl_call){0};
+}
+
+prle_status prle_dnnl_plan(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan, prle_dnnl_create create,
+                           prle_dnnl_bind bind)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    prle_dnnl_call *call = NULL;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY_OUT(create(desc, pass, plan, &pd));
+    PRLE_TRY_OUT(PRLE_NEW(call, 1));
+    PRLE_TRY_OUT(prle_dnnl_call_init(call, pd, desc, pass, plan));
+    PRLE_TRY_OUT(bind(desc, pass, call, plan));
+    plan->state = call;
+    call = NULL;
+out:
+    prle_dnnl_destroy(call);
+    dnnl_primitive_desc_destroy(pd);
+    return st;
 }
 
 prle_status prle_dnnl_run(const void *state, prle_op_pass pass, const prle_op_args *args)

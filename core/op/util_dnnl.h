@@ -48,6 +48,9 @@ typedef struct prle_dnnl_place {
 #define PRLE_DNNL_AT_OFFSET(pointer, n_bytes)                                                                                    \
     ((prle_dnnl_place){.member = offsetof(prle_op_args, pointer), .offset_bytes = (n_bytes)})
 
+/** The address of a place; NULL where the operator got no buffer and there is no spare one. */
+void *prle_dnnl_find(const prle_dnnl_place *place, const prle_op_args *args);
+
 enum { PRLE_DNNL_MAX_ARGS = 12 };
 
 /** A primitive and where each of its arguments is found: with this as a state, running an operator is prle_dnnl_run. */
@@ -61,9 +64,12 @@ typedef struct prle_dnnl_call {
 /** Attributes every primitive is made with: its scratch is the caller's. The caller destroys *out. */
 PRLE_NODISCARD prle_status prle_dnnl_attr(dnnl_primitive_attr_t *out);
 
+/** A primitive descriptor with those attributes; `hint` is the forward pass's, for a gradient. The caller destroys *out. */
+PRLE_NODISCARD prle_status prle_dnnl_pd(const_dnnl_op_desc_t op, const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out);
+
 /**
- * Makes the primitive that `pd` describes (made with prle_dnnl_attr), books its scratch in the plan and logs its name at debug.
- * On failure `call` is as deinit leaves it.
+ * Makes the primitive that `pd` describes, books its scratch in the plan and logs its name at debug. On failure `call` is as
+ * deinit leaves it.
  */
 PRLE_NODISCARD prle_status prle_dnnl_call_init(prle_dnnl_call *call, const_dnnl_primitive_desc_t pd, const prle_op_desc *desc,
                                                prle_op_pass pass, prle_op_plan *plan);
@@ -74,9 +80,12 @@ PRLE_NODISCARD prle_status prle_dnnl_call_bind(prle_dnnl_call *call, int arg, pr
 /** The same; where the pointer is NULL (nobody wants that output) it goes to scratch, which is booked in the plan. */
 PRLE_NODISCARD prle_status prle_dnnl_call_bind_spare(prle_dnnl_call *call, int arg, prle_dnnl_place place, prle_op_plan *plan);
 
-/** The same; *layout becomes the one the primitive reads or writes there. */
+/** The same as bind; *layout becomes the one the primitive reads or writes there. */
 PRLE_NODISCARD prle_status prle_dnnl_call_bind_layout(prle_dnnl_call *call, int arg, prle_dnnl_place place,
                                                       const prle_shape *shape, prle_layout *layout);
+
+/** Bytes of the primitive's argument; 0 when it has none of that name. */
+size_t prle_dnnl_call_arg_bytes(const prle_dnnl_call *call, int arg);
 
 /** Adds `n_bytes` to the plan's scratch; returns where they start in it, aligned to 64. */
 size_t prle_dnnl_book_scratch(prle_op_plan *plan, size_t n_bytes);
@@ -86,11 +95,20 @@ PRLE_NODISCARD prle_status prle_dnnl_call_run(const prle_dnnl_call *call, const 
 
 void prle_dnnl_call_deinit(prle_dnnl_call *call); /* an all-zero one is fine */
 
-/* run and destroy of the operators whose state is a prle_dnnl_call. */
+/** What tells the operators of one primitive apart: which one it is, and where its arguments lie (layouts are set on the way). */
+typedef prle_status (*prle_dnnl_create)(const prle_op_desc *desc, prle_op_pass pass, const prle_op_plan *plan,
+                                        dnnl_primitive_desc_t *out);
+typedef prle_status (*prle_dnnl_bind)(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_call *call, prle_op_plan *plan);
+
+/** plan() of such an operator. The state is a prle_dnnl_call, which run and destroy below serve. */
+PRLE_NODISCARD prle_status prle_dnnl_plan(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan,
+                                          prle_dnnl_create create, prle_dnnl_bind bind);
 prle_status prle_dnnl_run(const void *state, prle_op_pass pass, const prle_op_args *args);
+
+/** Also for larger states that begin with their prle_dnnl_call. */
 void prle_dnnl_destroy(void *state);
 
-/** "jit:avx2", "jit_dw:avx2", "x64:gemm:jit", ...: what oneDNN chose. `state` is a prle_dnnl_call. */
+/** "jit:avx2", "jit_dw:avx2", "x64:gemm:jit", ...: what oneDNN chose. The state begins with a prle_dnnl_call. */
 const char *prle_dnnl_name(const void *state);
 
 #ifdef __cplusplus

@@ -82,9 +82,11 @@ static void buffer_values(const unsigned char *buffer, const prle_layout *layout
 typedef struct node {
     const prle_op_impl *impl;
     prle_op_desc desc;
-    bool blocked;   /* inputs and gradients arrive in blocks of 8 channels, as a convolution leaves them */
+    bool blocked_in[PRLE_OP_MAX_IN],
+        blocked;    /* each input, and dout, arrive in blocks of 8 channels, as a convolution leaves them */
     bool inference; /* no backward pass follows */
-    bool no_dparam; /* nobody wants the parameters' gradients */
+    bool no_dparam; /* nobody wants the parameters' gradients (a convolution's bias) */
+    bool no_din;    /* nobody wants the input's */
     prle_op_run_info info;
     float *in[PRLE_OP_MAX_IN], *out, *dout, *din[PRLE_OP_MAX_IN], *param[PRLE_OP_MAX_PARAMS], *dparam[PRLE_OP_MAX_PARAMS],
         *stats[2];
@@ -133,6 +135,13 @@ static void node_init(node *n, const prle_op_impl *impl, const prle_op_desc *des
     n->dout = values_random(&n->desc.out, &rng);
 }
 
+static void node_arrives_blocked(node *n, bool blocked)
+{
+    for (int i = 0; i < PRLE_OP_MAX_IN; i++)
+        n->blocked_in[i] = blocked;
+    n->blocked = blocked;
+}
+
 static void node_deinit(node *n)
 {
     for (int i = 0; i < PRLE_OP_MAX_IN; i++) {
@@ -149,12 +158,12 @@ static void node_deinit(node *n)
     buffer_destroy(n->saved);
 }
 
-static prle_layout arrives(const node *n, const prle_shape *shape)
+static prle_layout arrives(bool blocked, const prle_shape *shape)
 {
     prle_layout layout = prle_layout_plain(PRLE_F32, shape);
     dnnl_memory_desc_t md;
 
-    if (n->blocked && shape->n == 4) {
+    if (blocked && shape->n == 4) {
         const dnnl_dims_t dims = {shape->dim[0], shape->dim[1], shape->dim[2], shape->dim[3]};
         assert_int_equal(dnnl_memory_desc_init_by_tag(&md, 4, dims, dnnl_f32, dnnl_nChw8c), dnnl_success);
         assert_ok(prle_dnnl_layout(&md, shape, &layout));
@@ -168,9 +177,9 @@ static prle_op_plan plan_entry(const node *n, prle_op_pass pass)
     prle_op_plan plan = {.training = !n->inference};
 
     for (int i = 0; i < n->desc.n_in; i++)
-        plan.in[i] = pass == PRLE_PASS_FORWARD ? arrives(n, &n->desc.in[i]) : n->in_layout[i];
+        plan.in[i] = pass == PRLE_PASS_FORWARD ? arrives(n->blocked_in[i], &n->desc.in[i]) : n->in_layout[i];
     plan.out = n->out_layout;
-    plan.dout = arrives(n, &n->desc.out);
+    plan.dout = arrives(n->blocked, &n->desc.out);
     for (int i = 0; i < n->desc.n_params; i++)
         plan.param[i] = plan.dparam[i] = prle_layout_plain(PRLE_F32, &n->desc.param[i]);
     return plan;
@@ -220,7 +229,7 @@ static void run_pass(node *n, prle_op_pass pass)
     args.scratch = plan.scratch_bytes > 0 ? buffer_create(plan.scratch_bytes) : NULL;
     for (int i = 0; i < n->desc.n_in; i++) {
         args.in[i] = forward || plan.uses_in ? buffer_with(&plan.in[i], n->in[i]) : NULL;
-        if (pass == PRLE_PASS_BACKWARD)
+        if (pass == PRLE_PASS_BACKWARD && !n->no_din)
             add_result(results, &n_results, &args.din[i], &plan.din[i], n->din[i]);
     }
     for (int i = 0; i < n->desc.n_params; i++) {
@@ -481,7 +490,7 @@ static void conv_fused_check(const conv_case *c, prle_act act, bool residual, bo
     node_init(&n, &prle_conv2d_dnnl, &desc);
     n.name = c->name;
     n.inference = true;
-    n.blocked = blocked;
+    node_arrives_blocked(&n, blocked);
     conv_check(&n);
     node_deinit(&n);
 }
@@ -528,16 +537,502 @@ static void test_conv2d_kernels(void **state)
     }
 }
 
+/* --- batch normalisation ------------------------------------------------------------------------------------------------- */
+
+typedef struct norm_sums {
+    double *mean, *var, *out, *din, *dgamma, *dbeta;
+} norm_sums;
+
+/* f(b,c,i) over all values of channel c. */
+#define EACH_OF_CHANNEL(b, i, at, shape, c, plane)                                                                               \
+    for (int64_t b = 0; b < (shape)->dim[0]; b++)                                                                                \
+        for (int64_t i = 0, at = (b * (shape)->dim[1] + (c)) * (plane); i < (plane); i++, at++)
+
+static void norm_channel(const node *n, int64_t c, norm_sums *s)
+{
+    const prle_batch_norm_attrs *a = &n->desc.u.batch_norm;
+    const prle_shape *shape = &n->desc.in[0];
+    const int64_t plane = prle_shape_count(shape) / (shape->dim[0] * shape->dim[1]);
+    const double count = (double)(shape->dim[0] * plane), gamma = (double)n->param[0][c], beta = (double)n->param[1][c];
+
+    if (a->frozen) {
+        s->mean[c] = (double)n->stats[0][c];
+        s->var[c] = (double)n->stats[1][c];
+    } else {
+        EACH_OF_CHANNEL(b, i, at, shape, c, plane) s->mean[c] += (double)n->in[0][at] / count;
+        EACH_OF_CHANNEL(b, i, at, shape, c, plane) s->var[c] += pow((double)n->in[0][at] - s->mean[c], 2) / count;
+    }
+    const double invstd = 1 / sqrt(s->var[c] + a->eps);
+    EACH_OF_CHANNEL(b, i, at, shape, c, plane)
+    {
+        const double xhat = ((double)n->in[0][at] - s->mean[c]) * invstd, y = gamma * xhat + beta;
+        const bool off = a->act == PRLE_ACT_RELU && y <= 0;
+        s->out[at] = off ? 0 : y;
+        s->din[at] = off ? 0 : (double)n->dout[at]; /* dy for now */
+        s->dbeta[c] += s->din[at];
+        s->dgamma[c] += s->din[at] * xhat;
+    }
+    EACH_OF_CHANNEL(b, i, at, shape, c, plane)
+    {
+        const double xhat = ((double)n->in[0][at] - s->mean[c]) * invstd;
+        const double centre = a->frozen ? 0 : (s->dbeta[c] + xhat * s->dgamma[c]) / count;
+        s->din[at] = gamma * invstd * (s->din[at] - centre);
+    }
+}
+
+static norm_sums norm_sums_create(const node *n)
+{
+    const int64_t C = n->desc.in[0].dim[1], count = prle_shape_count(&n->desc.in[0]);
+    norm_sums s = {doubles(C), doubles(C), doubles(count), doubles(count), doubles(C), doubles(C)};
+
+    for (int64_t c = 0; c < C; c++)
+        norm_channel(n, c, &s);
+    return s;
+}
+
+static void norm_sums_free(norm_sums *s)
+{
+    double *const all[] = {s->mean, s->var, s->out, s->din, s->dgamma, s->dbeta};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        prle_free(all[i]);
+}
+
+/* running <- (1 - momentum) running + momentum batch, the variance unbiased as PyTorch has it; or unchanged */
+static void expect_running(const node *n, const norm_sums *s, const float *mean_before, const float *var_before)
+{
+    const prle_batch_norm_attrs *a = &n->desc.u.batch_norm;
+    const int64_t C = n->desc.in[0].dim[1];
+    const double count = (double)(prle_shape_count(&n->desc.in[0]) / C), unbiased = count > 1 ? count / (count - 1) : 1;
+    const double m = a->frozen || n->info.n_valid == 0 ? 0 : a->momentum;
+    double *mean = doubles(C), *var = doubles(C);
+
+    for (int64_t c = 0; c < C; c++) {
+        mean[c] = (1 - m) * (double)mean_before[c] + m * s->mean[c];
+        var[c] = (1 - m) * (double)var_before[c] + m * s->var[c] * unbiased;
+    }
+    expect_close(n, "mean", n->stats[0], mean, &n->desc.param[0], 1e-6);
+    expect_close(n, "var", n->stats[1], var, &n->desc.param[0], 1e-6);
+    prle_free(mean);
+    prle_free(var);
+}
+
+static void zero(double *values, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        values[i] = 0;
+}
+
+/* Values of size 1 around a mean of 1: a few roundings. din is a difference of such values, and where B H W is small it nearly
+ * cancels: both are bounded by the rounding of the f32 mean and variance. */
+static void norm_check(const char *name, const prle_shape *shape, bool frozen, prle_act act, bool blocked, int64_t n_valid,
+                       bool training)
+{
+    const prle_op_desc desc = {
+        .n_in = 1, .in = {*shape}, .u.batch_norm = {.eps = 1e-5, .momentum = 0.1, .frozen = frozen, .act = act}};
+    const int64_t C = shape->dim[1];
+    prle_rng rng = prle_rng_make(3, 0, 0, PRLE_RNG_TEST);
+    node n;
+
+    node_init(&n, &prle_batch_norm_dnnl, &desc);
+    n.name = name;
+    node_arrives_blocked(&n, blocked);
+    n.inference = !training;
+    n.info.n_valid = n_valid;
+    n.no_dparam = n.no_din = act == PRLE_ACT_RELU && blocked && frozen;
+    for (int64_t i = 0; i < prle_shape_count(shape); i++)
+        n.in[0][i] += 1;
+    float *mean_before = values_random(&n.desc.param[0], &rng), *var_before = values_random(&n.desc.param[0], &rng);
+    for (int i = 0; i < 2; i++)
+        n.stats[i] = values_create(&n.desc.param[0]);
+    for (int64_t c = 0; c < C; c++) {
+        var_before[c] = var_before[c] * var_before[c] + 0.1F;
+        n.stats[0][c] = mean_before[c];
+        n.stats[1][c] = var_before[c];
+    }
+    norm_sums s = norm_sums_create(&n);
+
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, s.out, shape, 1e-6);
+    expect_running(&n, &s, mean_before, var_before);
+    if (training) {
+        if (n_valid == 0) {
+            zero(s.din, prle_shape_count(shape));
+            zero(s.dgamma, C);
+            zero(s.dbeta, C);
+        }
+        run_pass(&n, PRLE_PASS_BACKWARD);
+        if (!n.no_din) {
+            expect_close(&n, "din", n.din[0], s.din, shape, 5e-6);
+        }
+        if (!n.no_dparam) {
+            expect_close(&n, "dgamma", n.dparam[0], s.dgamma, &n.desc.param[0], 2e-6);
+            expect_close(&n, "dbeta", n.dparam[1], s.dbeta, &n.desc.param[0], 2e-6);
+        }
+    }
+    norm_sums_free(&s);
+    prle_free(mean_before);
+    prle_free(var_before);
+    node_deinit(&n);
+}
+
+static void test_batch_norm(void **state)
+{
+    (void)state;
+    static const prle_shape shapes[] = {
+        {4, {4, 16, 9, 7}}, {4, {3, 13, 5, 5}}, {4, {16, 8, 1, 1}}, {4, {1, 24, 11, 3}},
+        {2, {19, 12}},      {4, {2, 1, 17, 1}}, {4, {1, 8, 1, 1}},
+    };
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int variant = 0; variant < 16; variant++) {
+            char name[64];
+            const bool frozen = (variant & 1) != 0, relu = (variant & 2) != 0, blocked = (variant & 4) != 0,
+                       train = (variant & 8) != 0;
+            snprintf(name, sizeof name, "batch_norm %zu%s%s%s%s", i, frozen ? " frozen" : "", relu ? " relu" : "",
+                     blocked ? " blocked" : "", train ? " train" : "");
+            norm_check(name, &shapes[i], frozen, relu ? PRLE_ACT_RELU : PRLE_ACT_NONE, blocked, shapes[i].dim[0], train);
+        }
+    norm_check("batch_norm, no share", &shapes[0], false, PRLE_ACT_RELU, true, 0, true);
+    norm_check("batch_norm, no share, frozen", &shapes[0], true, PRLE_ACT_NONE, false, 0, true);
+}
+
+static void test_batch_norm_with_ranks(void **state)
+{
+    (void)state;
+    const char *why = NULL;
+    prle_op_desc desc = {.kind = PRLE_OP_BATCH_NORM,
+                         .n_in = 1,
+                         .in = {PRLE_SHAPE(2, 8, 3, 3)},
+                         .dtype = PRLE_F32,
+                         .u.batch_norm = {.comm = prle_comm_self()}};
+
+    assert_false(prle_batch_norm_dnnl.supports(&desc, &why));
+    assert_non_null(strstr(why, "synchronised"));
+}
+
+/* --- activations --------------------------------------------------------------------------------------------------------- */
+
+static double act_slope(const prle_act_attrs *a, double x)
+{
+    const double sigmoid = 1 / (1 + exp(-x));
+
+    switch (a->act) {
+    case PRLE_ACT_RELU: return x > 0;
+    case PRLE_ACT_LEAKY_RELU: return x > 0 ? 1 : a->slope;
+    case PRLE_ACT_SIGMOID: return sigmoid * (1 - sigmoid);
+    case PRLE_ACT_SWISH: return sigmoid + x * sigmoid * (1 - sigmoid);
+    case PRLE_ACT_NONE: break;
+    }
+    return 1;
+}
+
+static void act_check(const prle_shape *shape, prle_act_attrs act, bool blocked)
+{
+    const prle_op_desc desc = {.n_in = 1, .in = {*shape}, .u.act = act};
+    const int64_t count = prle_shape_count(shape);
+    double *out = doubles(count), *din = doubles(count);
+    char name[64];
+    node n;
+
+    node_init(&n, &prle_act_dnnl, &desc);
+    snprintf(name, sizeof name, "act %d of %lld values%s", (int)act.act, (long long)count, blocked ? " blocked" : "");
+    n.name = name;
+    node_arrives_blocked(&n, blocked);
+    n.in[0][0] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        out[i] = act_of(&act, (double)n.in[0][i]);
+        din[i] = (double)n.dout[i] * act_slope(&act, (double)n.in[0][i]);
+    }
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, out, shape, 5e-7); /* exp by a polynomial: a few units in the last place */
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    expect_close(&n, "din", n.din[0], din, shape, 5e-7);
+    prle_free(out);
+    prle_free(din);
+    node_deinit(&n);
+}
+
+static void test_act(void **state)
+{
+    (void)state;
+    static const prle_shape shapes[] = {{4, {2, 16, 5, 7}}, {4, {3, 13, 3, 3}}, {2, {5, 11}}, {4, {1, 1, 1, 1}}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int act = PRLE_ACT_RELU; act <= PRLE_ACT_SWISH; act++)
+            for (int blocked = 0; blocked < 2; blocked++)
+                act_check(&shapes[i], (prle_act_attrs){.act = (prle_act)act, .slope = i == 0 ? -0.2 : 0.2}, blocked != 0);
+}
+
+/* --- pooling ------------------------------------------------------------------------------------------------------------- */
+
+typedef struct pool_case {
+    const char *name;
+    prle_shape in;
+    prle_pool_attrs attrs;
+    bool blocked, ties;
+} pool_case;
+
+static const pool_case pool_cases[] = {
+    {"max 3/2/1", {4, {2, 16, 14, 14}}, {.max = true, .kernel = 3, .stride = 2, .pad = 1}, true, false},
+    {"max 3/2/1, ties", {4, {2, 16, 15, 13}}, {.max = true, .kernel = 3, .stride = 2, .pad = 1}, true, true},
+    {"max 3/2/1 plain, ties", {4, {2, 5, 15, 13}}, {.max = true, .kernel = 3, .stride = 2, .pad = 1}, false, true},
+    {"max 3/2/1, odd channels", {4, {3, 13, 9, 9}}, {.max = true, .kernel = 3, .stride = 2, .pad = 1}, true, false},
+    {"max 2/2/0", {4, {1, 8, 7, 9}}, {.max = true, .kernel = 2, .stride = 2}, true, false},
+    {"max 4/4/0 plain", {4, {2, 16, 8, 8}}, {.max = true, .kernel = 4, .stride = 4}, false, false},
+    {"max 2/1/1 on one pixel", {4, {2, 8, 1, 1}}, {.max = true, .kernel = 2, .stride = 1, .pad = 1}, true, false},
+    {"mean 3/2/1", {4, {2, 16, 14, 14}}, {.kernel = 3, .stride = 2, .pad = 1}, true, false},
+    {"mean 2/2/0 plain", {4, {2, 11, 7, 7}}, {.kernel = 2, .stride = 2}, false, false},
+    {"mean 3/1/1, odd channels", {4, {2, 13, 5, 6}}, {.kernel = 3, .stride = 1, .pad = 1}, true, false},
+    {"global mean", {4, {3, 2048, 8, 8}}, {.global = true}, true, false},
+    {"global mean plain", {4, {2, 24, 5, 9}}, {.global = true}, false, false},
+    {"global mean, odd channels", {4, {2, 13, 5, 9}}, {.global = true}, true, false},
+    {"global mean of one pixel", {4, {2, 16, 1, 1}}, {.global = true}, true, false},
+};
+
+typedef struct window {
+    int64_t kernel_h, kernel_w, stride, pad, P, Q;
+} window;
+
+/* One plane: out, and din from dout. */
+static void pool_plane(const node *n, const window *z, const float *x, const float *dy, double *y, double *dx)
+{
+    const bool max = n->desc.u.pool.max;
+    const int64_t H = n->desc.in[0].dim[2], W = n->desc.in[0].dim[3];
+    const double area = (double)(z->kernel_h * z->kernel_w);
+
+    for (int64_t o = 0; o < z->P * z->Q; o++) {
+        int64_t best = -1;
+        for (int64_t t = 0; t < z->kernel_h * z->kernel_w; t++) {
+            const int64_t h = o / z->Q * z->stride - z->pad + t / z->kernel_w,
+                          w = o % z->Q * z->stride - z->pad + t % z->kernel_w;
+            if (h < 0 || h >= H || w < 0 || w >= W)
+                continue;
+            if (best < 0 || x[h * W + w] > x[best])
+                best = h * W + w;
+            if (!max) {
+                y[o] += (double)x[h * W + w] / area;
+                dx[h * W + w] += (double)dy[o] / area;
+            }
+        }
+        if (max) {
+            y[o] = (double)x[best];
+            dx[best] += (double)dy[o];
+        }
+    }
+}
+
+static void pool_check(const pool_case *c)
+{
+    const prle_op_desc desc = {.n_in = 1, .in = {c->in}, .u.pool = c->attrs};
+    node n;
+
+    node_init(&n, &prle_pool_dnnl, &desc);
+    n.name = c->name;
+    node_arrives_blocked(&n, c->blocked);
+    const int64_t n_in = prle_shape_count(&n.desc.in[0]), n_out = prle_shape_count(&n.desc.out),
+                  planes = c->in.dim[0] * c->in.dim[1];
+    const bool global = c->attrs.global;
+    const window z = {.kernel_h = global ? c->in.dim[2] : c->attrs.kernel,
+                      .kernel_w = global ? c->in.dim[3] : c->attrs.kernel,
+                      .stride = c->attrs.stride,
+                      .pad = c->attrs.pad,
+                      .P = global ? 1 : n.desc.out.dim[2],
+                      .Q = global ? 1 : n.desc.out.dim[3]};
+    double *out = doubles(n_out), *din = doubles(n_in);
+
+    for (int64_t i = 0; c->ties && i < n_in; i++)
+        n.in[0][i] = rintf(n.in[0][i]);
+    for (int64_t i = 0; i < planes; i++)
+        pool_plane(&n, &z, n.in[0] + i * (n_in / planes), n.dout + i * (n_out / planes), out + i * (n_out / planes),
+                   din + i * (n_in / planes));
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, out, &n.desc.out, c->attrs.max ? 0 : 5e-7);
+    assert_true(!global || n.out_layout.plain);
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], 5e-7); /* at most nine terms */
+    prle_free(out);
+    prle_free(din);
+    node_deinit(&n);
+}
+
+static void test_pool(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof pool_cases / sizeof *pool_cases; i++)
+        pool_check(&pool_cases[i]);
+}
+
+/* --- sums and concatenations --------------------------------------------------------------------------------------------- */
+
+static void test_add(void **state)
+{
+    (void)state;
+    static const prle_shape shapes[] = {{4, {2, 16, 5, 7}}, {4, {3, 13, 3, 3}}, {2, {5, 11}}};
+
+    for (size_t i = 0; i < 3; i++) {
+        for (int arrival = 0; arrival < 4; arrival++) { /* bit 0: in0 is blocked, bit 1: in1 is */
+            const prle_op_desc desc = {.n_in = 2, .in = {shapes[i], shapes[i]}};
+            const int64_t count = prle_shape_count(&shapes[i]);
+            double *out = doubles(count);
+            node n;
+
+            node_init(&n, &prle_add_dnnl, &desc);
+            n.name = "add";
+            n.blocked_in[0] = (arrival & 1) != 0;
+            n.blocked_in[1] = (arrival & 2) != 0;
+            n.blocked = arrival != 0;
+            for (int64_t j = 0; j < count; j++)
+                out[j] = (double)(n.in[0][j] + n.in[1][j]); /* one rounding: equal bits */
+            run_pass(&n, PRLE_PASS_FORWARD);
+            expect_close(&n, "out", n.out, out, &n.desc.out, 0);
+            assert_true(n.out_layout.plain == (arrival == 0 || shapes[i].n == 2));
+            run_pass(&n, PRLE_PASS_BACKWARD);
+            prle_free(out);
+            node_deinit(&n);
+        }
+    }
+}
+
+static void concat_check(const prle_op_desc *desc, bool blocked)
+{
+    node n;
+
+    node_init(&n, &prle_concat_dnnl, desc);
+    n.name = "concat";
+    node_arrives_blocked(&n, blocked);
+    run_pass(&n, PRLE_PASS_FORWARD);
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    const int64_t B = n.desc.out.dim[0], n_out = prle_shape_count(&n.desc.out) / B;
+    int64_t first = 0;
+    for (int i = 0; i < n.desc.n_in; i++) {
+        const int64_t n_in = prle_shape_count(&n.desc.in[i]) / B;
+        for (int64_t b = 0; b < B; b++) {
+            assert_memory_equal(n.out + b * n_out + first, n.in[i] + b * n_in, (size_t)n_in * sizeof(float));
+            assert_memory_equal(n.dout + b * n_out + first, n.din[i] + b * n_in, (size_t)n_in * sizeof(float));
+        }
+        first += n_in;
+    }
+    node_deinit(&n);
+}
+
+static void test_concat(void **state)
+{
+    (void)state;
+    const prle_op_desc cases[] = {
+        {.n_in = 2, .in = {PRLE_SHAPE(2, 16, 5, 3), PRLE_SHAPE(2, 8, 5, 3)}},
+        {.n_in = 4, .in = {PRLE_SHAPE(3, 1, 4, 4), PRLE_SHAPE(3, 4, 4, 4), PRLE_SHAPE(3, 4, 4, 4), PRLE_SHAPE(3, 2, 4, 4)}},
+        {.n_in = 3, .in = {PRLE_SHAPE(1, 8, 2, 2), PRLE_SHAPE(1, 12, 2, 2), PRLE_SHAPE(1, 24, 2, 2)}},
+        {.n_in = 2, .in = {PRLE_SHAPE(5, 7), PRLE_SHAPE(5, 2)}},
+        {.n_in = 1, .in = {PRLE_SHAPE(2, 8, 3, 3)}},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        concat_check(&cases[i], false);
+        concat_check(&cases[i], true);
+    }
+}
+
+/* --- the fully connected layer ------------------------------------------------------------------------------------------- */
+
+static void linear_check(int64_t B, int64_t C, int64_t K, bool bias, bool no_dbias)
+{
+    const prle_op_desc desc = {.n_in = 1, .in = {PRLE_SHAPE(B, C)}, .u.linear = {.n_out = K, .bias = bias}};
+    double *out = doubles(B * K), *din = doubles(B * C), *dweight = doubles(K * C), *dbias = doubles(K);
+    char name[64];
+    node n;
+
+    node_init(&n, &prle_linear_dnnl, &desc);
+    snprintf(name, sizeof name, "linear [%lld,%lld] to %lld", (long long)B, (long long)C, (long long)K);
+    n.name = name;
+    n.no_dparam = no_dbias;
+    for (int64_t b = 0; b < B; b++) {
+        for (int64_t k = 0; k < K; k++) {
+            const double dy = (double)n.dout[b * K + k];
+            out[b * K + k] = bias ? (double)n.param[1][k] : 0;
+            dbias[k] += dy;
+            for (int64_t c = 0; c < C; c++) {
+                out[b * K + k] += (double)n.in[0][b * C + c] * (double)n.param[0][k * C + c];
+                din[b * C + c] += dy * (double)n.param[0][k * C + c];
+                dweight[k * C + c] += dy * (double)n.in[0][b * C + c];
+            }
+        }
+    }
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, out, &n.desc.out, conv_tol);
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], conv_tol);
+    run_pass(&n, PRLE_PASS_WEIGHTS);
+    expect_close(&n, "dweight", n.dparam[0], dweight, &n.desc.param[0], conv_tol);
+    if (bias && !no_dbias)
+        expect_close(&n, "dbias", n.dparam[1], dbias, &n.desc.param[1], conv_tol);
+    prle_free(out);
+    prle_free(din);
+    prle_free(dweight);
+    prle_free(dbias);
+    node_deinit(&n);
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    linear_check(16, 2048, 2, true, false);
+    linear_check(3, 1024, 16, true, true);
+    linear_check(1, 13, 1, true, false);
+    linear_check(5, 7, 11, false, false);
+    linear_check(1, 1, 1, false, false);
+}
+
 /* --- refusals and failures ----------------------------------------------------------------------------------------------- */
+
+static const prle_op_impl *const impls[] = {PRLE_IMPLS_DNNL};
+enum { N_IMPLS = sizeof impls / sizeof *impls };
+
+/* A small legal node of any kind. */
+static prle_op_desc small_desc(prle_op_kind kind)
+{
+    prle_op_desc desc = {.kind = kind, .n_in = 1, .in = {PRLE_SHAPE(2, 8, 6, 6)}, .dtype = PRLE_F32};
+
+    switch (kind) {
+    case PRLE_OP_CONV2D:
+        desc.u.conv2d = (prle_conv2d_attrs){.n_out = 8, .kernel_h = 3, .kernel_w = 3, .stride = 1, .groups = 1};
+        break;
+    case PRLE_OP_ACT: desc.u.act.act = PRLE_ACT_RELU; break;
+    case PRLE_OP_POOL: desc.u.pool = (prle_pool_attrs){.max = true, .kernel = 2, .stride = 2}; break;
+    case PRLE_OP_LINEAR:
+        desc.in[0] = PRLE_SHAPE(2, 8);
+        desc.u.linear.n_out = 3;
+        break;
+    case PRLE_OP_ADD:
+    case PRLE_OP_CONCAT:
+        desc.n_in = 2;
+        desc.in[1] = desc.in[0];
+        break;
+    default: break;
+    }
+    assert_ok(prle_op_infer(&desc));
+    return desc;
+}
+
+static prle_op_plan small_plan(const prle_op_desc *desc)
+{
+    prle_op_plan plan = {.training = true};
+
+    for (int i = 0; i < desc->n_in; i++)
+        plan.in[i] = prle_layout_plain(PRLE_F32, &desc->in[i]);
+    plan.out = plan.dout = prle_layout_plain(PRLE_F32, &desc->out);
+    return plan;
+}
 
 static void test_refusals(void **state)
 {
     (void)state;
-    static const prle_op_impl *const impls[] = {PRLE_IMPLS_DNNL NULL};
     const char *why = NULL;
 
-    for (int i = 0; impls[i] != NULL; i++) {
-        prle_op_desc desc = {.kind = impls[i]->kind, .n_in = 1, .in = {PRLE_SHAPE(1, 8, 4, 4)}, .dtype = PRLE_F64};
+    for (int i = 0; i < N_IMPLS; i++) {
+        prle_op_desc desc = small_desc(impls[i]->kind);
+        assert_true(impls[i]->supports(&desc, &why));
+        desc.dtype = PRLE_F64;
         assert_false(impls[i]->supports(&desc, &why));
         assert_non_null(strstr(why, "f32"));
         desc.dtype = PRLE_BF16;
@@ -549,21 +1044,36 @@ static void test_refusals(void **state)
     }
 }
 
-/* Every allocation of a plan fails once: an error, nothing leaked, no state published. */
+static void test_foreign_layout(void **state)
+{
+    (void)state;
+    const prle_op_desc desc = small_desc(PRLE_OP_ACT);
+    prle_op_plan plan = small_plan(&desc);
+
+    plan.in[0].dtype = PRLE_BF16;
+    assert_fails(prle_act_dnnl.plan(&desc, PRLE_PASS_FORWARD, &plan), PRLE_ENOTSUP, "bf16");
+    assert_fails(prle_reorder_dnnl.plan(&desc, PRLE_PASS_FORWARD, &plan), PRLE_ENOTSUP, "bf16");
+    assert_null(plan.state);
+}
+
+/* Each allocation of each plan fails once: an error, nothing leaked, no state published. */
 static void test_plan_without_memory(void **state)
 {
     (void)state;
-    prle_op_desc desc = conv_desc(&conv_cases[0]);
     const int64_t live = prle_alloc_live();
 
-    desc.kind = PRLE_OP_CONV2D;
-    assert_ok(prle_op_infer(&desc));
-    for (int pass = 0; pass < PRLE_N_PASSES; pass++) {
-        prle_op_plan plan = {.training = true};
-        prle_alloc_fail_at(1);
-        assert_fails(prle_conv2d_dnnl.plan(&desc, (prle_op_pass)pass, &plan), PRLE_ENOMEM, "out of memory");
-        prle_alloc_fail_at(0);
-        assert_null(plan.state);
+    for (int i = 0; i < N_IMPLS; i++) {
+        const prle_op_desc desc = small_desc(impls[i]->kind);
+        const bool weights = desc.kind == PRLE_OP_CONV2D || desc.kind == PRLE_OP_LINEAR;
+        for (int pass = 0; pass <= (weights ? PRLE_PASS_WEIGHTS : PRLE_PASS_BACKWARD); pass++) {
+            prle_op_plan plan = small_plan(&desc);
+            if (pass == PRLE_PASS_BACKWARD && (desc.kind == PRLE_OP_ADD || desc.kind == PRLE_OP_REORDER))
+                continue; /* nothing to allocate, no such pass */
+            prle_alloc_fail_at(1);
+            assert_fails(impls[i]->plan(&desc, (prle_op_pass)pass, &plan), PRLE_ENOMEM, "out of memory");
+            prle_alloc_fail_at(0);
+            assert_null(plan.state);
+        }
     }
     assert_int_equal(prle_alloc_live(), live);
 }
@@ -656,14 +1166,22 @@ static void test_reorder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layouts),
-        cmocka_unit_test(test_reorder),
         cmocka_unit_test(test_conv2d),
         cmocka_unit_test(test_conv2d_fused),
         cmocka_unit_test(test_conv2d_kernels),
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_batch_norm_with_ranks),
+        cmocka_unit_test(test_act),
+        cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_concat),
+        cmocka_unit_test(test_linear),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_foreign_layout),
         cmocka_unit_test(test_plan_without_memory),
         cmocka_unit_test(test_missing_buffer),
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_reorder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
