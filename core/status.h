@@ -55,7 +55,7 @@ void prle_error_clear(void);
     do {                                                                                                                         \
         const prle_status try_status_ = (e);                                                                                     \
         if (try_status_ != PRLE_OK)                                                                                              \
-            return prle_error_trace(try_status_, __FILE__, __LINE__, __func__);                                                  \
+            return (void)prle_error_trace(try_status_, __FILE__, __LINE__, __func__), try_status_;                               \
     } while (0)
 
 /** Sets the local `st` and goes to the local label `out` when `e` fails. */
@@ -68,8 +68,9 @@ void prle_error_clear(void);
         }                                                                                                                        \
     } while (0)
 
-/** Writes the error record and gives its code: `return PRLE_FAIL(PRLE_EIO, "%s: ...", path);` */
-#define PRLE_FAIL(code, ...) prle_error_set((code), __FILE__, __LINE__, __func__, __VA_ARGS__)
+/** Writes the error record and gives its code: `return PRLE_FAIL(PRLE_EIO, "%s: ...", path);` The code stands at the end so that
+ * the compiler sees it is not PRLE_OK: outputs left unset are then no false alarm. */
+#define PRLE_FAIL(code, ...) ((void)prle_error_set((code), __FILE__, __LINE__, __func__, __VA_ARGS__), (code))
 
 /** Checks of inputs and of the world: never compiled out. */
 #define PRLE_CHECK(cond, code, ...)                                                                                              \
