@@ -2,6 +2,7 @@
 #include "core/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +17,8 @@ static struct {
     char subsys[SUBSYS_BYTES]; /* ",dist,op," or "" */
     int rank, size;
 } config = {.level = PRLE_LOG_INFO, .size = 1};
+
+static _Atomic(const char *) line_before;
 
 bool prle_log_enabled(prle_log_level level, const char *subsys)
 {
@@ -46,8 +49,9 @@ void prle_log(prle_log_level level, const char *subsys, const char *fmt, ...)
         gethostname(host, sizeof host - 1);
         snprintf(ranks, sizeof ranks, " %s %d/%d", host, config.rank, config.size);
     }
-    int used = snprintf(line, sizeof line, "%02d:%02d:%02d.%03ld%s %s %s: ", date.tm_hour, date.tm_min, date.tm_sec,
-                        now.tv_nsec / 1000000, ranks, level_names[level], subsys);
+    const char *before = atomic_load(&line_before);
+    int used = snprintf(line, sizeof line, "%s%02d:%02d:%02d.%03ld%s %s %s: ", before != NULL ? before : "", date.tm_hour,
+                        date.tm_min, date.tm_sec, now.tv_nsec / 1000000, ranks, level_names[level], subsys);
     va_start(args, fmt);
     const int text = vsnprintf(line + used, sizeof line - (size_t)used - 1, fmt, args);
     va_end(args);
@@ -81,3 +85,5 @@ void prle_log_rank_set(int rank, int size)
     config.rank = rank;
     config.size = size;
 }
+
+void prle_log_before_set(const char *bytes) { atomic_store(&line_before, bytes); }

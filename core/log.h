@@ -28,6 +28,9 @@ PRLE_NODISCARD prle_status prle_log_setup(const char *spec);
 /** The rank and size shown in each line; below debug, ranks other than 0 show warnings and errors only. */
 void prle_log_rank_set(int rank, int size);
 
+/** Written before each line, NULL for nothing: progress.c has its line on the terminal removed first. Static storage. */
+void prle_log_before_set(const char *bytes);
+
 #ifdef __cplusplus
 }
 #endif

@@ -40,6 +40,8 @@ const char *prle_text_nearest(const char *word, const char *const words[], int n
     const char *best = NULL, *longer = NULL;
     int best_distance = 2 + (int)(length / 4), n_longer = 0;
 
+    if (length > MAX_WORD)
+        return NULL;
     for (int i = 0; i < n; i++) {
         if (words[i] == NULL)
             continue;
