@@ -1,0 +1,162 @@
+/* groups.c - which nodes are computed as one operator: batch norm, residual and activation fused into a convolution (inference),
+ * relu into a batch norm, dropout left out of inference, dead nodes left out always. */
+#include <string.h>
+
+#include "core/alloc.h"
+#include "nets/plan_impl.h"
+
+static bool contains(const prle_nodes *nodes, prle_node node)
+{
+    for (int i = 0; i < nodes->n; i++)
+        if (nodes->node[i] == node)
+            return true;
+    return false;
+}
+
+typedef struct pass {
+    prle_plan *plan;
+    const prle_graph *g;
+    bool *needed, *done; /* [n_nodes] */
+    int *consumers;      /* [n_nodes] needed nodes that read it */
+} pass;
+
+/* Its own value must exist: somebody outside reads it. */
+static bool is_kept(const pass *p, prle_node node)
+{
+    return node == p->g->output || contains(&p->plan->opts.keep, node) || contains(&p->plan->opts.wanted, node);
+}
+
+static void mark_needed(pass *p)
+{
+    for (prle_node n = p->g->n_nodes - 1; n >= 0; n--) {
+        p->needed[n] = p->needed[n] || is_kept(p, n);
+        for (int i = 0; p->needed[n] && i < p->g->node[n].desc.n_in; i++) {
+            p->needed[p->g->node[n].in[i]] = true;
+            p->consumers[p->g->node[n].in[i]]++;
+        }
+    }
+}
+
+/* A gradient must reach a node when it, or one before it, is wanted or has parameters to train. */
+static void mark_carriers(pass *p)
+{
+    for (prle_node n = 0; n < p->g->n_nodes; n++) {
+        const prle_graph_node *node = &p->g->node[n];
+        bool carries = contains(&p->plan->opts.wanted, n) || (p->plan->opts.param_grads && node->desc.n_params > 0);
+
+        for (int i = 0; i < node->desc.n_in; i++)
+            carries = carries || p->plan->carries[node->in[i]];
+        p->plan->carries[n] = carries && p->needed[n];
+    }
+}
+
+/* The only reader of n, or -1 when there are several or n itself must exist. */
+static prle_node only_reader(const pass *p, prle_node n)
+{
+    if (p->consumers[n] != 1 || is_kept(p, n))
+        return -1;
+    for (prle_node m = n + 1; m < p->g->n_nodes; m++)
+        for (int i = 0; p->needed[m] && i < p->g->node[m].desc.n_in; i++)
+            if (p->g->node[m].in[i] == n)
+                return m;
+    return -1;
+}
+
+static bool is_kind(const pass *p, prle_node n, prle_op_kind kind) { return n >= 0 && p->g->node[n].desc.kind == kind; }
+
+/* Node n is computed by the group too, and its value is now the group's. */
+static void absorb(pass *p, group *gr, prle_node n)
+{
+    p->done[n] = true;
+    gr->out = n;
+}
+
+static bool is_relu(const pass *p, prle_node n)
+{
+    return is_kind(p, n, PRLE_OP_ACT) && p->g->node[n].desc.u.act.act == PRLE_ACT_RELU;
+}
+
+/* conv [+ batch norm] [+ residual computed earlier] [+ relu], where no gradient passes. */
+static void fuse_into_conv(pass *p, group *gr)
+{
+    prle_node next = only_reader(p, gr->out);
+
+    if (is_kind(p, next, PRLE_OP_BATCH_NORM)) {
+        gr->norm = next;
+        gr->desc.u.conv2d.bias = true;
+        absorb(p, gr, next);
+        next = only_reader(p, gr->out);
+    }
+    if (is_kind(p, next, PRLE_OP_ADD)) {
+        const prle_node *in = p->g->node[next].in;
+        const prle_node other = in[0] == gr->out ? in[1] : in[0];
+
+        if (other != gr->out && p->done[other] && !p->plan->carries[other]) {
+            gr->desc.u.conv2d.residual = true;
+            gr->desc.in[gr->desc.n_in] = p->g->node[next].desc.out;
+            gr->in[gr->desc.n_in++] = other;
+            absorb(p, gr, next);
+            next = only_reader(p, gr->out);
+        }
+    }
+    if (is_relu(p, next)) {
+        gr->desc.u.conv2d.act = p->g->node[next].desc.u.act;
+        absorb(p, gr, next);
+    }
+}
+
+static prle_status group_make(pass *p, prle_node n)
+{
+    prle_plan *plan = p->plan;
+    const prle_graph_node *node = &p->g->node[n];
+    const bool folds = !plan->opts.batch_stats && !plan->carries[n];
+
+    p->done[n] = true;
+    if (node->desc.kind == PRLE_OP_DROPOUT && !plan->opts.dropout) {
+        plan->alias[n] = plan->alias[node->in[0]];
+        return PRLE_OK;
+    }
+    PRLE_TRY(PLAN_APPEND(plan->groups, plan->n_groups));
+    group *gr = &plan->groups[plan->n_groups - 1];
+    *gr = (group){.first = n, .out = n, .norm = -1, .desc = node->desc, .saved = -1, .backward = plan->carries[n]};
+    gr->desc.dtype = plan->compute;
+    memcpy(gr->in, node->in, sizeof gr->in);
+    if (gr->desc.kind == PRLE_OP_BATCH_NORM) {
+        gr->desc.u.batch_norm.frozen = !plan->opts.batch_stats;
+        gr->desc.u.batch_norm.comm = plan->opts.batch_stats ? plan->opts.bn_comm : NULL;
+        if (is_relu(p, only_reader(p, n))) {
+            gr->desc.u.batch_norm.act = PRLE_ACT_RELU;
+            absorb(p, gr, only_reader(p, n));
+        }
+    }
+    if (gr->desc.kind == PRLE_OP_CONV2D && folds)
+        fuse_into_conv(p, gr);
+    for (int i = 0; i < gr->desc.n_in; i++) {
+        gr->in[i] = plan->alias[gr->in[i]];
+        gr->desc.in[i].dim[0] = plan->opts.batch;
+    }
+    gr->desc.out.dim[0] = plan->opts.batch;
+    return gr->desc.kind == PRLE_OP_INPUT ? PRLE_OK : prle_op_infer(&gr->desc);
+}
+
+prle_status plan_groups_make(prle_plan *plan)
+{
+    prle_status st = PRLE_OK;
+    pass p = {.plan = plan, .g = plan->model->graph};
+
+    PRLE_TRY_OUT(PRLE_NEW(p.needed, p.g->n_nodes));
+    PRLE_TRY_OUT(PRLE_NEW(p.done, p.g->n_nodes));
+    PRLE_TRY_OUT(PRLE_NEW(p.consumers, p.g->n_nodes));
+    mark_needed(&p);
+    mark_carriers(&p);
+    for (prle_node n = 0; n < p.g->n_nodes; n++)
+        plan->alias[n] = n;
+    for (prle_node n = 0; n < p.g->n_nodes; n++)
+        if (p.needed[n] && !p.done[n])
+            PRLE_TRY_OUT(group_make(&p, n));
+out:
+    prle_free(p.needed);
+    prle_free(p.done);
+    prle_free(p.consumers);
+    return st;
+}

@@ -1,0 +1,245 @@
+/* plan.c - making a plan, and running it: a loop over steps. */
+#include "nets/plan.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "nets/plan_impl.h"
+
+prle_status plan_append(prle_any_ptr *list, int *n, size_t size)
+{
+    enum { GROW = 64 };
+
+    if (*n % GROW == 0)
+        PRLE_TRY(prle_realloc((size_t)*n, (size_t)*n + GROW, size, list));
+    (*n)++;
+    return PRLE_OK;
+}
+
+static prle_status check_options(const prle_model *model, const prle_plan_opts *o)
+{
+    const prle_dtype wanted = o->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
+
+    PRLE_CHECK(o->batch >= 1, PRLE_EINVAL, "a batch of %" PRId64, o->batch);
+    PRLE_CHECK(model->dtype == wanted, PRLE_EINVAL, "a plan in %s needs a model in %s", prle_dtype_name(o->dtype),
+               prle_dtype_name(wanted));
+    PRLE_CHECK(!o->param_grads || model->grads != NULL, PRLE_EINVAL, "the model has no gradients");
+    PRLE_CHECK(o->keep.n <= PRLE_PLAN_MAX_NODES && o->wanted.n <= PRLE_PLAN_MAX_NODES, PRLE_EINVAL, "more than %d nodes to keep",
+               PRLE_PLAN_MAX_NODES);
+    for (int i = 0; i < o->keep.n + o->wanted.n; i++) {
+        const prle_node node = i < o->keep.n ? o->keep.node[i] : o->wanted.node[i - o->keep.n];
+        PRLE_CHECK(node >= 0 && node < model->graph->n_nodes, PRLE_EINVAL, "%s has no node %d", model->graph->name, node);
+    }
+    return PRLE_OK;
+}
+
+static void log_choices(const prle_plan *plan)
+{
+    const prle_plan_stats s = prle_plan_stats_get(plan);
+
+    if (!prle_log_enabled(PRLE_LOG_DEBUG, "plan"))
+        return;
+    for (int i = 0; i < plan->n_groups; i++) {
+        const group *gr = &plan->groups[i];
+        if (gr->impl != NULL)
+            prle_log(PRLE_LOG_DEBUG, "plan", "%s%s%s %s: %s%s", plan->model->graph->node[gr->first].name,
+                     gr->out != gr->first ? " ... " : "", gr->out != gr->first ? plan->model->graph->node[gr->out].name : "",
+                     prle_op_kind_name(gr->desc.kind), gr->impl->name, gr->out_layout.plain ? ", plain" : "");
+    }
+    prle_log(PRLE_LOG_DEBUG, "plan",
+             "%s batch %" PRId64 " %s: %d + %d steps, %d reorders, arena %zu MiB, packed %zu MiB, scratch %zu MiB",
+             plan->model->graph->name, plan->opts.batch, prle_dtype_name(plan->opts.dtype), s.n_forward, s.n_backward,
+             s.n_reorders, s.arena_bytes >> 20, s.packed_bytes >> 20, s.scratch_bytes >> 20);
+}
+
+prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_device *device, const prle_plan_opts *opts)
+{
+    prle_status st = PRLE_OK;
+    prle_plan *plan = NULL;
+
+    PRLE_TRY(check_options(model, opts));
+    PRLE_TRY(PRLE_NEW(plan, 1));
+    plan->model = model;
+    plan->device = device;
+    plan->opts = *opts;
+    plan->compute = opts->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
+    plan->seed = -1;
+    PRLE_TRY_OUT(PRLE_NEW(plan->alias, model->graph->n_nodes));
+    PRLE_TRY_OUT(PRLE_NEW(plan->carries, model->graph->n_nodes));
+    PRLE_TRY_OUT(PRLE_NEW(plan->grad, model->graph->n_nodes));
+    PRLE_TRY_OUT(PRLE_NEW(plan->segment_uses, model->graph->n_segments));
+    PRLE_TRY_OUT(PRLE_NEW(plan->segment_written, model->graph->n_segments));
+    for (int i = 0; i < model->graph->n_nodes; i++)
+        plan->grad[i] = -1;
+    PRLE_TRY_OUT(plan_groups_make(plan));
+    PRLE_TRY_OUT(plan_build(plan));
+    PRLE_TRY_OUT(plan_arena_assign(plan));
+    PRLE_TRY_OUT(plan_resolve(plan));
+    log_choices(plan);
+    *out = plan;
+    plan = NULL;
+out:
+    prle_plan_destroy(plan);
+    return st;
+}
+
+void plan_step_deinit(step *s)
+{
+    if (s->impl != NULL && s->impl->destroy != NULL)
+        s->impl->destroy(s->state);
+    else
+        prle_free(s->state);
+    s->state = NULL;
+}
+
+void prle_plan_destroy(prle_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    for (int i = 0; i < plan->n_steps; i++)
+        plan_step_deinit(&plan->steps[i]);
+    for (int i = 0; i < plan->n_packs; i++)
+        if (plan->packs[i].kind == PACK_REORDER)
+            plan_step_deinit(&plan->packs[i].step);
+    plan_step_deinit(&plan->pending);
+    for (int i = 0; i < plan->n_packed; i++)
+        plan->device->free(plan->packed[i].data);
+    plan->device->free(plan->arena);
+    plan->device->free(plan->scratch);
+    prle_free(plan->groups);
+    prle_free(plan->copies);
+    prle_free(plan->buffers);
+    prle_free(plan->steps);
+    prle_free(plan->packed);
+    prle_free(plan->packs);
+    prle_free(plan->alias);
+    prle_free(plan->carries);
+    prle_free(plan->grad);
+    prle_free(plan->segment_uses);
+    prle_free(plan->segment_written);
+    prle_free(plan);
+}
+
+void *plan_pointer(const prle_plan *plan, place at)
+{
+    const size_t offset = (size_t)at.index * prle_dtype_bytes(plan->compute);
+
+    switch (at.kind) {
+    case AT_BUFFER: return (char *)plan->arena + plan->buffers[at.index].offset;
+    case AT_WEIGHTS: return (char *)plan->model->weights + offset;
+    case AT_GRADS: return (char *)plan->model->grads + offset;
+    case AT_STATS: return (char *)plan->model->stats + offset;
+    case AT_PACKED: return plan->packed[at.index].data;
+    case AT_NOWHERE: break;
+    }
+    return NULL;
+}
+
+void plan_step_resolve(prle_plan *plan, step *s)
+{
+    prle_op_args *a = &s->args;
+
+    for (int i = 0; i < PRLE_OP_MAX_IN; i++) {
+        a->in[i] = plan_pointer(plan, s->in[i]);
+        a->din[i] = plan_pointer(plan, s->din[i]);
+    }
+    for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++) {
+        a->param[i] = plan_pointer(plan, s->param[i]);
+        a->dparam[i] = plan_pointer(plan, s->dparam[i]);
+        a->stats[i] = plan_pointer(plan, s->stats[i]);
+    }
+    a->out = plan_pointer(plan, s->out);
+    a->dout = plan_pointer(plan, s->dout);
+    a->saved = plan_pointer(plan, s->saved);
+    a->scratch = plan->scratch;
+    a->info = &plan->info;
+}
+
+prle_status plan_resolve(prle_plan *plan)
+{
+    PRLE_TRY(plan->device->alloc(plan->arena_bytes, &plan->arena));
+    PRLE_TRY(plan->device->alloc(plan->scratch_bytes, &plan->scratch));
+    for (int i = 0; i < plan->n_steps; i++)
+        plan_step_resolve(plan, &plan->steps[i]);
+    for (int i = 0; i < plan->n_packs; i++)
+        if (plan->packs[i].kind == PACK_REORDER)
+            plan_step_resolve(plan, &plan->packs[i].step);
+    return PRLE_OK;
+}
+
+static void *buffer_pointer(const prle_plan *plan, int index) { return plan_pointer(plan, (place){AT_BUFFER, index}); }
+
+void *prle_plan_input(prle_plan *plan) { return buffer_pointer(plan, plan->input); }
+void *prle_plan_seed(prle_plan *plan) { return plan->seed >= 0 ? buffer_pointer(plan, plan->seed) : NULL; }
+const void *prle_plan_output(const prle_plan *plan) { return buffer_pointer(plan, plan->value[PRLE_PLAN_MAX_NODES]); }
+
+static const void *find(const prle_plan *plan, const prle_nodes *nodes, const int *buffers, prle_node node)
+{
+    for (int i = 0; i < nodes->n; i++)
+        if (nodes->node[i] == node)
+            return buffer_pointer(plan, buffers[i]);
+    return NULL;
+}
+
+const void *prle_plan_value(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.keep, plan->value, node); }
+const void *prle_plan_grad(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.wanted, plan->wanted, node); }
+
+static prle_status step_run(prle_plan *plan, const step *s)
+{
+    if (s->impl->run(s->state, s->pass, &s->args) != PRLE_OK)
+        return prle_error_prefix("%s: node %s", plan->model->graph->name, plan->model->graph->node[s->node].name);
+    if (s->round_out > 0)
+        plan_round_bf16(s->args.out, s->round_out);
+    if (s->round_din > 0)
+        plan_round_bf16(s->args.din[0], s->round_din);
+    return PRLE_OK;
+}
+
+static void info_set(prle_plan *plan, const prle_op_run_info *info)
+{
+    plan->info = info != NULL ? *info : (prle_op_run_info){.n_valid = plan->opts.batch};
+}
+
+prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info)
+{
+    info_set(plan, info);
+    PRLE_TRY(plan_pack_run(plan));
+    for (int i = 0; i < plan->n_forward; i++) {
+        PRLE_TRY(step_run(plan, &plan->steps[i]));
+        if (plan->steps[i].counter != NULL)
+            ++*plan->steps[i].counter;
+    }
+    if (plan->opts.batch_stats)
+        plan->version = ++plan->model->version; /* for the others: the running statistics have moved, the weights have not */
+    return PRLE_OK;
+}
+
+prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, prle_plan_grads_ready ready, void *ctx)
+{
+    PRLE_CHECK(plan->seed >= 0, PRLE_EINVAL, "the plan has no backward pass");
+    info_set(plan, info);
+    for (int i = plan->n_forward; i < plan->n_steps; i++) {
+        const step *s = &plan->steps[i];
+
+        PRLE_TRY(step_run(plan, s));
+        if (ready != NULL && s->grads_count > 0)
+            PRLE_TRY(ready(ctx, s->grads_first, s->grads_count));
+    }
+    return PRLE_OK;
+}
+
+prle_plan_stats prle_plan_stats_get(const prle_plan *plan)
+{
+    prle_plan_stats s = {.n_forward = plan->n_forward,
+                         .n_backward = plan->n_steps - plan->n_forward,
+                         .arena_bytes = plan->arena_bytes,
+                         .scratch_bytes = plan->scratch_bytes};
+
+    for (int i = 0; i < plan->n_steps; i++)
+        s.n_reorders += plan->steps[i].impl->kind == PRLE_OP_REORDER;
+    for (int i = 0; i < plan->n_packed; i++)
+        s.packed_bytes += plan->packed[i].n_bytes;
+    return s;
+}

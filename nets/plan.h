@@ -1,0 +1,77 @@
+/* plan.h - everything decided once (shapes, fusion, implementations, layouts, memory), so that running is a loop over steps. */
+#pragma once
+#include "core/device/device.h"
+#include "nets/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct prle_plan prle_plan;
+
+enum { PRLE_PLAN_MAX_NODES = 8 };
+
+/** A set of nodes. */
+typedef struct prle_nodes {
+    int n;
+    prle_node node[PRLE_PLAN_MAX_NODES];
+} prle_nodes;
+
+typedef struct prle_plan_opts {
+    int64_t batch;
+    prle_dtype dtype;   /* F32 or BF16 with an F32 model, F64 with an F64 model */
+    bool batch_stats;   /* batch norm by the batch's statistics, which move the running ones; else running ones, folded where
+                           possible */
+    bool dropout;       /* else dropout is left out */
+    bool param_grads;   /* backward reaches the parameters */
+    prle_nodes keep;    /* values that can be read after forward; the output always can */
+    prle_nodes wanted;  /* nodes whose gradients can be read after backward */
+    prle_comm *bn_comm; /* batch norm over all ranks (--sync-bn); NULL: over this rank's batch */
+} prle_plan_opts;
+
+/**
+ * Plans `model` on `device`. The plan borrows both; the model's buffers must stay where they are (call prle_model_grads_require
+ * before a plan with param_grads). Log subsystem "plan" says at debug what was chosen and why.
+ *
+ * Errors: PRLE_EINVAL (options that do not fit), PRLE_ENOTSUP, PRLE_ENOMEM. Not collective.
+ */
+PRLE_NODISCARD prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_device *device,
+                                            const prle_plan_opts *opts);
+void prle_plan_destroy(prle_plan *plan); /* NULL is fine */
+
+/** Where the caller writes the batch before forward: [B,C,H,W] plain, float (double when the plan is F64). Contents do not
+ * survive forward. */
+void *prle_plan_input(prle_plan *plan);
+
+/** Computes every kept value. info: n_valid, dropout keys; NULL means the whole batch, seed 0. Allocates nothing. Collective with
+ * bn_comm. */
+PRLE_NODISCARD prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info);
+
+/** A kept node's value after forward, plain, float or double, [B,...]; NULL when the node is not kept. Borrowed. */
+const void *prle_plan_value(const prle_plan *plan, prle_node node);
+const void *prle_plan_output(const prle_plan *plan); /* logits [B, classes] */
+
+/** Where the caller writes d loss / d logits [B, classes] after forward and before backward; float or double. */
+void *prle_plan_seed(prle_plan *plan);
+
+/** Told when elements [offset, offset + n) of model->grads are final, roughly from the end of the buffer to its beginning. */
+typedef prle_status (*prle_plan_grads_ready)(void *ctx, int64_t offset, int64_t n);
+
+/** Gradients of the wanted nodes, and of the parameters into model->grads (overwritten). ready may be NULL. Collective with
+ * bn_comm. */
+PRLE_NODISCARD prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, prle_plan_grads_ready ready,
+                                              void *ctx);
+
+/** A wanted node's gradient after backward, like prle_plan_value. */
+const void *prle_plan_grad(const prle_plan *plan, prle_node node);
+
+/** What the plan costs. */
+typedef struct prle_plan_stats {
+    int n_forward, n_backward, n_reorders; /* steps; reorders among them */
+    size_t arena_bytes, packed_bytes, scratch_bytes;
+} prle_plan_stats;
+prle_plan_stats prle_plan_stats_get(const prle_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
