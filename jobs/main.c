@@ -2,11 +2,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "core/threads.h"
 #include "core/version.h"
+#include "dist/dist.h"
 #include "jobs/command.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_STOPPED = 75, MAX_COMMANDS = 64, MAX_PARTS = 16 };
@@ -39,11 +42,17 @@ static int launcher_rank(void)
     return 0;
 }
 
-/* One line, once. A failed peer prints its own; when every rank refuses the same command line, rank 0 speaks for all. */
-static void error_print(prle_status st, const char *command, bool running)
+/* One line, once. A failed peer prints its own; what every rank refuses alike before it joins the others, rank 0 says. */
+static void error_print(prle_status st, const char *command, const prle_comm *world)
 {
-    if (st == PRLE_EPEER || (st == PRLE_EINVAL && !running && launcher_rank() != 0))
+    const bool all_alike = st == PRLE_EINVAL && world->size == 1;
+
+    if (st == PRLE_EPEER)
         return;
+    if (all_alike && launcher_rank() != 0) {
+        usleep(300000); /* mpirun ends all ranks when the first one is gone: rank 0 must have spoken by then */
+        return;
+    }
     fprintf(stderr, "prle%s%s: %s\n", command != NULL ? " " : "", command != NULL ? command : "", prle_error_message());
     prle_log(PRLE_LOG_DEBUG, "jobs", "%s", prle_error_details());
 }
@@ -128,30 +137,46 @@ static prle_option_spec spec_complete(const prle_command *command, prle_option_p
     return spec;
 }
 
-static prle_status command_run(const prle_command *command, int argc, char *argv[], bool *running)
+/* Everything a command stands on, then the command. */
+static prle_status job_run(const prle_command *command, void *args, const prle_options *options, int argc, char *argv[],
+                           prle_comm **world)
+{
+    const prle_common *common = args;
+    prle_job job = {.options = options};
+    char *about = NULL;
+
+    PRLE_TRY(prle_common_apply(common));
+    PRLE_TRY(prle_threads_wait_setup(common->threads, argv));
+    if (command->distributed)
+        PRLE_TRY(prle_dist_begin(NULL, world));
+    job.world = *world;
+    PRLE_TRY(prle_threads_setup(common->threads, job.world->cpu_sharers, &job.threads));
+    PRLE_TRY(about_make(argc, argv, &about));
+    job.about = about;
+    const prle_status st = command->run(args, &job);
+    prle_free(about);
+    return st;
+}
+
+static prle_status command_run(const prle_command *command, int argc, char *argv[], prle_comm **world)
 {
     prle_option_part parts[MAX_PARTS];
     const char *names[MAX_COMMANDS];
     const prle_option_spec spec = spec_complete(command, parts, names);
     prle_options *options = NULL;
-    char *args = NULL, *about = NULL;
+    void *args = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(PRLE_NEW(args, command->args_bytes));
+    PRLE_TRY_OUT(prle_alloc(1, command->args_bytes, &args));
     memcpy(args, command->defaults, command->args_bytes);
     PRLE_TRY_OUT(prle_options_parse(&options, &spec, args, argc - 2, argv + 2));
-    if (prle_options_help_wanted(options)) {
+    if (prle_options_help_wanted(options))
         PRLE_TRY_OUT(help_print(options));
-    } else {
-        PRLE_TRY_OUT(prle_common_apply((const prle_common *)(void *)args));
-        PRLE_TRY_OUT(about_make(argc, argv, &about));
-        *running = true;
-        PRLE_TRY_OUT(command->run(args, &(prle_job){.options = options, .about = about}));
-    }
+    else
+        PRLE_TRY_OUT(job_run(command, args, options, argc, argv, world));
     PRLE_TRY_OUT(stdout_flush());
 out:
     prle_options_destroy(options);
-    prle_free(about);
     prle_free(args);
     return st;
 }
@@ -159,7 +184,7 @@ out:
 int main(int argc, char *argv[])
 {
     const prle_command *command = NULL;
-    bool running = false;
+    prle_comm *world = prle_comm_self();
 
     prle_alloc_setup();
     if (argc < 2) {
@@ -176,8 +201,9 @@ int main(int argc, char *argv[])
     }
     prle_status st = command_find(argv[1], &command);
     if (st == PRLE_OK)
-        st = command_run(command, argc, argv, &running);
+        st = command_run(command, argc, argv, &world);
     if (st != PRLE_OK)
-        error_print(st, command != NULL ? command->spec.command : NULL, running);
+        error_print(st, command != NULL ? command->spec.command : NULL, world);
+    prle_dist_end(world, exit_code(st));
     return exit_code(st);
 }
