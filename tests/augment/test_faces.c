@@ -9,33 +9,9 @@
 #include "core/hdf5.h"
 #include "core/rng.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 enum { N = 60, FRAMES = 10, MAX_BYTES = 900 };
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/prle_faces_XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return prle_folder_remove(folder) == PRLE_OK ? 0 : -1;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][128];
-    static int turn;
-
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 /* Image i: some bytes that only i has. The store does not look into them. */
 static size_t image_make(int64_t i, uint8_t out[MAX_BYTES])
@@ -475,5 +451,5 @@ int main(void)
         cmocka_unit_test(test_every_call_fails),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

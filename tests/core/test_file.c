@@ -8,31 +8,7 @@
 #include "core/alloc.h"
 #include "core/file.h"
 #include "tests/check.h"
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/prle_file_XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return prle_folder_remove(folder) == PRLE_OK ? 0 : -1;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][128];
-    static int turn;
-
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
+#include "tests/folder.h"
 
 static void test_write_and_read(void **state)
 {
@@ -61,7 +37,7 @@ static void test_bad_paths(void **state)
     size_t n_bytes = 9;
 
     assert_fails(prle_file_read_all(in_folder("none"), &bytes, &n_bytes), PRLE_EIO, "none: cannot open: No such file");
-    assert_fails(prle_file_read_all(folder, &bytes, &n_bytes), PRLE_EIO, "not a regular file");
+    assert_fails(prle_file_read_all(test_folder, &bytes, &n_bytes), PRLE_EIO, "not a regular file");
     assert_null(bytes);
     assert_int_equal(n_bytes, 9);
     assert_fails(prle_file_write_atomic(in_folder("no/such/x"), "x", 1), PRLE_EIO, "cannot open");
@@ -254,5 +230,5 @@ int main(void)
         cmocka_unit_test(test_full_disk),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -10,33 +10,9 @@
 #include "core/hdf5.h"
 #include "core/rng.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 enum { ROWS = 40, H = 24, W = 32, CELLS = H * W };
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/prle_hdf5_XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return prle_folder_remove(folder) == PRLE_OK ? 0 : -1;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][128];
-    static int turn;
-
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 static int entries(const char *path)
 {
@@ -307,7 +283,7 @@ static void test_schema(void **state)
     assert_fails(prle_h5_open(in_folder("a.h5"), "prle.test", 1, &file), PRLE_EFORMAT,
                  "version 2 is newer than this program reads (1)");
     assert_fails(prle_h5_open(in_folder("none.h5"), NULL, 0, &file), PRLE_EIO, "none.h5: cannot open: No such file");
-    assert_fails(prle_h5_open(folder, NULL, 0, &file), PRLE_EIO, "not a regular file");
+    assert_fails(prle_h5_open(test_folder, NULL, 0, &file), PRLE_EIO, "not a regular file");
     assert_ok(prle_file_write_atomic(in_folder("text.h5"), "not a store", 11));
     assert_fails(prle_h5_open(in_folder("text.h5"), NULL, 0, &file), PRLE_EFORMAT, "text.h5: cannot open as HDF5");
     assert_ok(prle_file_write_atomic(in_folder("empty.h5"), "", 0));
@@ -487,5 +463,5 @@ int main(void)
         cmocka_unit_test(test_threads),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
