@@ -1,0 +1,323 @@
+/* units.c - see units.h. */
+#include "dist/units.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "dist/stop.h"
+#include "dist/watchdog.h"
+
+enum {
+    ROUND_UNITS = 8, /* units of each rank between two meetings of all */
+    NAME_ROOM = 64,  /* of PRLE_UNIT_PATH_BYTES, for what follows the folder */
+    LOCK_POLL_MS = 50,
+};
+
+/** One run of a stage, on one rank. */
+typedef struct units_run {
+    prle_comm *comm;
+    const prle_units_opts *opts;
+    int64_t n_units;
+    int64_t *there; /* [n_units] 1 where a whole unit file lies, the same on every rank */
+    int lock;       /* file descriptor, -1 for none */
+    prle_units_progress progress;
+} units_run;
+
+void prle_unit_path(char path[PRLE_UNIT_PATH_BYTES], const char *parts_dir, int64_t unit)
+{
+    snprintf(path, PRLE_UNIT_PATH_BYTES, "%s/unit_%08lld", parts_dir, (long long)unit);
+}
+
+/* The unit a file name stands for; -1 when it is none. */
+static int64_t unit_of_name(const char *name)
+{
+    long long unit = -1;
+    int length = 0;
+
+    if (sscanf(name, "unit_%8lld%n", &unit, &length) != 1 || name[length] != '\0')
+        return -1;
+    return unit;
+}
+
+static int64_t unit_first(const units_run *run, int64_t unit) { return unit * run->opts->items_per_unit; }
+
+static int64_t unit_count(const units_run *run, int64_t unit)
+{
+    const int64_t left = run->opts->n_items - unit_first(run, unit);
+
+    return left < run->opts->items_per_unit ? left : run->opts->items_per_unit;
+}
+
+/* Locks `how` (LOCK_EX, LOCK_SH), waiting for ranks of an earlier run to die. A file system without locks is only warned about.
+ */
+static prle_status lock_take(units_run *run, int how)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
+    const int tries = (int)(run->opts->lock_wait_s * 1000 / LOCK_POLL_MS) + 1;
+
+    for (int i = 0; i < tries; i++) {
+        if (flock(run->lock, how | LOCK_NB) == 0)
+            return PRLE_OK;
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            prle_log(PRLE_LOG_WARN, "dist", "%s: cannot lock (%s): do not start two runs there", run->opts->parts_dir,
+                     strerror(errno));
+            return PRLE_OK;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return PRLE_FAIL(PRLE_EIO, "%s: another run works there (it held its lock for %g s): wait for its end or stop it",
+                     run->opts->parts_dir, run->opts->lock_wait_s);
+}
+
+/* The lock file stays open for the whole run. While any rank holds it, rank 0 of another run does not get it for itself alone. */
+static prle_status lock_open(units_run *run)
+{
+    char path[PRLE_UNIT_PATH_BYTES];
+
+    snprintf(path, sizeof path, "%s/lock", run->opts->parts_dir);
+    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    PRLE_CHECK(run->lock >= 0, PRLE_EIO, "%s: cannot open: %s", path, strerror(errno));
+    return PRLE_OK;
+}
+
+/* One name in the folder: a unit is noted; a temporary file has lost its writer, since we hold the lock alone. */
+static prle_status name_note(units_run *run, const char *name)
+{
+    char path[PRLE_UNIT_PATH_BYTES];
+    const int64_t unit = unit_of_name(name);
+
+    if (unit >= 0) {
+        PRLE_CHECK(unit < run->n_units, PRLE_EFORMAT,
+                   "%s/%s: this run has %lld units only, so the folder belongs to another one: remove it", run->opts->parts_dir,
+                   name, (long long)run->n_units);
+        run->there[unit] = 1;
+    } else if (strncmp(name, "unit_", 5) == 0 && strstr(name, ".tmp.") != NULL) {
+        snprintf(path, sizeof path, "%s/%.*s", run->opts->parts_dir, NAME_ROOM - 2, name);
+        PRLE_CHECK(unlink(path) == 0, PRLE_EIO, "%s: cannot remove: %s", path, strerror(errno));
+    }
+    return PRLE_OK;
+}
+
+static prle_status folder_list(units_run *run)
+{
+    prle_status st = PRLE_OK;
+    DIR *dir = opendir(run->opts->parts_dir);
+
+    PRLE_CHECK(dir != NULL, PRLE_EIO, "%s: cannot list: %s", run->opts->parts_dir, strerror(errno));
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        PRLE_CHECK_OUT(entry != NULL || errno == 0, PRLE_EIO, "%s: cannot list: %s", run->opts->parts_dir, strerror(errno));
+        if (entry == NULL)
+            break;
+        PRLE_TRY_OUT(name_note(run, entry->d_name));
+    }
+out:
+    closedir(dir);
+    return st;
+}
+
+/* Rank 0's part of the beginning. The lock goes from "alone" to "shared" before the others take theirs. */
+static prle_status folder_open(units_run *run)
+{
+    PRLE_TRY(prle_folder_make(run->opts->parts_dir));
+    PRLE_TRY(lock_open(run));
+    PRLE_TRY(lock_take(run, LOCK_EX));
+    PRLE_TRY(folder_list(run));
+    return lock_take(run, LOCK_SH);
+}
+
+static void lock_close(units_run *run)
+{
+    if (run->lock >= 0)
+        close(run->lock);
+    run->lock = -1;
+}
+
+static prle_status folder_join(units_run *run)
+{
+    PRLE_TRY(lock_open(run));
+    return lock_take(run, LOCK_SH);
+}
+
+/* Units that lie there are checked by all ranks, each its share; what is not whole counts as missing. */
+static prle_status units_check(units_run *run)
+{
+    char path[PRLE_UNIT_PATH_BYTES];
+    int64_t n_there = 0;
+
+    for (int64_t unit = 0; unit < run->n_units; unit++) {
+        if (!run->there[unit])
+            continue;
+        const bool own = n_there++ % run->comm->size == run->comm->rank;
+        prle_unit_path(path, run->opts->parts_dir, unit);
+        run->there[unit] = own && run->opts->check(run->opts->ctx, unit_first(run, unit), unit_count(run, unit), path);
+        if (own && !run->there[unit])
+            prle_log(PRLE_LOG_WARN, "dist", "%s: not whole or of another stage: made again", path);
+    }
+    return prle_comm_sum_i64(run->comm, run->there, run->n_units, "unit list");
+}
+
+/* All ranks agree on what is there. */
+static prle_status units_list(units_run *run)
+{
+    prle_comm *comm = run->comm;
+    const int64_t n_bytes = run->n_units * (int64_t)sizeof *run->there;
+    prle_status st = PRLE_NEW(run->there, run->n_units);
+
+    if (st == PRLE_OK && comm->rank == 0)
+        st = folder_open(run);
+    PRLE_TRY(prle_comm_agree(comm, st, "unit list"));
+    st = comm->rank == 0 ? PRLE_OK : folder_join(run);
+    PRLE_TRY(prle_comm_agree(comm, st, "unit list"));
+    PRLE_TRY(prle_comm_broadcast(comm, run->there, n_bytes, 0, "unit list"));
+    return units_check(run);
+}
+
+static void progress_tell(const units_run *run)
+{
+    if (run->opts->progress != NULL)
+        run->opts->progress(run->opts->ctx, &run->progress);
+}
+
+static prle_status unit_do(units_run *run, int64_t unit)
+{
+    const int64_t first = unit_first(run, unit), n = unit_count(run, unit);
+    char path[PRLE_UNIT_PATH_BYTES], tmp_path[PRLE_UNIT_PATH_BYTES + 32];
+
+    prle_unit_path(path, run->opts->parts_dir, unit);
+    snprintf(tmp_path, sizeof tmp_path, "%s.tmp.%ld", path, (long)getpid());
+    prle_watchdog_enter("work unit");
+    prle_status st = run->opts->process(run->opts->ctx, first, n, tmp_path);
+    if (st == PRLE_OK)
+        st = prle_file_publish(tmp_path, path); /* the commit */
+    prle_watchdog_leave();
+    if (st != PRLE_OK) {
+        unlink(tmp_path);
+        return prle_error_prefix("unit %lld (items %lld ... %lld)", (long long)unit, (long long)first,
+                                 (long long)(first + n - 1));
+    }
+    run->progress.own_done++;
+    progress_tell(run);
+    return PRLE_OK;
+}
+
+/* The missing unit after `unit` that belongs to this rank; n_units when there is none. *n_missing counts those passed. */
+static int64_t next_own(const units_run *run, int64_t unit, int64_t *n_missing)
+{
+    for (unit++; unit < run->n_units; unit++)
+        if (!run->there[unit] && (*n_missing)++ % run->comm->size == run->comm->rank)
+            break;
+    return unit;
+}
+
+/* All ranks come here the same number of times, with or without units left. */
+static prle_status ranks_meet(units_run *run, bool *stop)
+{
+    int64_t totals[2] = {run->progress.own_done, prle_stop_pending()};
+
+    PRLE_TRY(prle_comm_sum_i64(run->comm, totals, 2, "round of units"));
+    run->progress.all_done = totals[0];
+    *stop = totals[1] > 0;
+    return PRLE_OK;
+}
+
+/* Returns this rank's own status; PRLE_ESTOP, on all ranks, when units are left because of a stop request. */
+static prle_status units_process(units_run *run)
+{
+    const int64_t most = (run->progress.all_total + run->comm->size - 1) / run->comm->size; /* units of the busiest rank */
+    int64_t n_missing = 0, unit = next_own(run, -1, &n_missing);
+    prle_status st = PRLE_OK;
+    bool stop = false;
+
+    for (int64_t at = 0; at < most && !stop; at += ROUND_UNITS) {
+        for (int i = 0; i < ROUND_UNITS && unit < run->n_units && st == PRLE_OK && !prle_stop_pending(); i++) {
+            st = unit_do(run, unit);
+            unit = next_own(run, unit, &n_missing);
+        }
+        const prle_status met = ranks_meet(run, &stop);
+        if (met != PRLE_OK)
+            return st != PRLE_OK ? st : met;
+    }
+    PRLE_TRY(st);
+    PRLE_CHECK(!stop || run->progress.all_done == run->progress.all_total, PRLE_ESTOP,
+               "stopped as asked, %lld of %lld units still missing: run again to go on",
+               (long long)(run->progress.all_total - run->progress.all_done), (long long)run->n_units);
+    return PRLE_OK;
+}
+
+prle_status prle_units_beat(prle_comm *comm)
+{
+    int64_t goes_on = 1;
+
+    return prle_comm_broadcast(comm, &goes_on, sizeof goes_on, 0, "end of the stage");
+}
+
+/* Rank 0 finishes; the others listen to its beats until the one that says it is done. */
+static prle_status units_finish(units_run *run)
+{
+    int64_t goes_on = 0;
+    prle_status st = PRLE_OK;
+
+    if (run->comm->rank == 0) {
+        st = run->opts->finish(run->opts->ctx, run->opts->parts_dir, run->n_units, run->comm);
+        lock_close(run); /* a file held open keeps its folder alive on NFS */
+        if (st == PRLE_OK)
+            st = prle_folder_remove(run->opts->parts_dir);
+    }
+    do {
+        PRLE_TRY(prle_comm_broadcast(run->comm, &goes_on, sizeof goes_on, 0, "end of the stage"));
+    } while (goes_on);
+    return prle_comm_agree(run->comm, st, "end of the stage");
+}
+
+static prle_status opts_check(const prle_units_opts *o)
+{
+    PRLE_CHECK(o->n_items >= 0 && o->items_per_unit >= 1, PRLE_EINVAL, "%lld items in units of %lld", (long long)o->n_items,
+               (long long)o->items_per_unit);
+    PRLE_CHECK(o->n_items / o->items_per_unit < 99999999, PRLE_EINVAL, "%lld items in units of %lld: too many units",
+               (long long)o->n_items, (long long)o->items_per_unit);
+    PRLE_CHECK(strlen(o->parts_dir) < PRLE_UNIT_PATH_BYTES - NAME_ROOM, PRLE_EINVAL, "path of %zu bytes is too long",
+               strlen(o->parts_dir));
+    return PRLE_OK;
+}
+
+static void progress_start(units_run *run)
+{
+    int64_t n_missing = 0;
+
+    for (int64_t unit = next_own(run, -1, &n_missing); unit < run->n_units; unit = next_own(run, unit, &n_missing))
+        run->progress.own_total++;
+    run->progress.all_total = n_missing;
+    run->progress.n_units = run->n_units;
+    progress_tell(run);
+}
+
+prle_status prle_units_run(prle_comm *comm, const prle_units_opts *opts)
+{
+    units_run run = {.comm = comm, .opts = opts, .lock = -1};
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY(opts_check(opts));
+    run.n_units = (opts->n_items + opts->items_per_unit - 1) / opts->items_per_unit;
+    PRLE_TRY_OUT(units_list(&run));
+    progress_start(&run);
+    st = units_process(&run);
+    if (comm->rank != 0)
+        lock_close(&run); /* from here on only rank 0 touches the folder */
+    PRLE_TRY_OUT(prle_comm_agree(comm, st, "work units"));
+    PRLE_TRY_OUT(units_finish(&run));
+out:
+    lock_close(&run);
+    prle_free(run.there);
+    return st;
+}
