@@ -1305,3 +1305,15 @@ prle_status prle_h5_copy_row(prle_h5 *to, int64_t to_row, prle_h5 *from, int64_t
     enter();
     return leave(copy_row(to, to_row, from, from_row, name));
 }
+
+const char *prle_version_hdf5(void)
+{
+    static _Thread_local char text[64];
+    unsigned major = 0, minor = 0, patch = 0;
+
+    enter();
+    const bool known = H5get_libversion(&major, &minor, &patch) >= 0;
+    (void)leave(PRLE_OK);
+    snprintf(text, sizeof text, known ? "%u.%u.%u" : "unknown", major, minor, patch);
+    return text;
+}

@@ -1,9 +1,11 @@
 /* jpeg.c - the wrapper of TurboJPEG: accurate DCT always, and no warning passes for success. */
+#include <jconfig.h>
 #include <limits.h>
 #include <turbojpeg.h>
 
 #include "core/alloc.h"
 #include "core/codec.h"
+#include "core/version.h"
 
 enum { DECODE_FLAGS = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS };
 
@@ -115,3 +117,8 @@ out:
         tjDestroy(writer);
     return st;
 }
+
+#define TEXT_OF(x) #x
+#define TEXT(x)    TEXT_OF(x)
+
+const char *prle_version_jpeg(void) { return TEXT(LIBJPEG_TURBO_VERSION); }

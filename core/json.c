@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "core/file.h"
 #include "core/text.h"
+#include "core/version.h"
 
 static json_t *of(const prle_json *json) { return (json_t *)json; }
 
@@ -303,3 +304,5 @@ bool prle_json_bool(const prle_json *json, bool *out)
     *out = json_is_true(of(json));
     return true;
 }
+
+const char *prle_version_jansson(void) { return jansson_version_str(); }

@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/codec.h"
+#include "core/version.h"
 
 enum {
     HEADER_BYTES = 33, /* signature 8, length 4, "IHDR" 4, content 13, checksum 4 */
@@ -218,3 +219,5 @@ out:
     png_destroy_write_struct(&s.png, &s.info);
     return st;
 }
+
+const char *prle_version_png(void) { return png_get_libpng_ver(NULL); }

@@ -7,6 +7,7 @@
 #include <yaml.h>
 
 #include "core/alloc.h"
+#include "core/version.h"
 
 enum { MAX_BYTES = 64 << 10, MAX_DEPTH = 32 };
 
@@ -218,3 +219,5 @@ void prle_yaml_destroy(prle_yaml *yaml)
     }
     prle_free(yaml);
 }
+
+const char *prle_version_yaml(void) { return yaml_get_version_string(); }

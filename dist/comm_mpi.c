@@ -320,3 +320,14 @@ void prle_dist_end(prle_comm *world, int exit_code)
     prle_fatal_hook_set(NULL);
     MPI_Finalize();
 }
+
+const char *prle_version_mpi(void)
+{
+    static _Thread_local char text[MPI_MAX_LIBRARY_VERSION_STRING];
+    int n = 0;
+
+    if (MPI_Get_library_version(text, &n) != MPI_SUCCESS)
+        return "unknown";
+    text[strcspn(text, ",\n")] = '\0'; /* then come package and build host */
+    return text;
+}

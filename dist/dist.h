@@ -34,6 +34,9 @@ PRLE_NODISCARD prle_status prle_dist_begin(const prle_dist_opts *opts, prle_comm
  */
 void prle_dist_end(prle_comm *world, int exit_code);
 
+/** "Open MPI v4.1.4"; MPI need not be up. Static storage. */
+const char *prle_version_mpi(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -53,7 +53,7 @@ while read -r name regex; do # the wrapper in core and its test
     vendor "$regex" "^(core/|tests/core/test_)$name\.c\$"
 done << 'END'
 hdf5 (hdf5|H5[A-Z][a-z]*|H5public)\.h
-jpeg (turbojpeg|jpeglib)\.h
+jpeg (turbojpeg|jpeglib|jconfig)\.h
 png png\.h
 yaml yaml\.h|cyaml/[^>]*
 json jansson\.h
@@ -114,13 +114,13 @@ grep -nHE '\b(TO''DO|FIX''ME|XX''X|HA''CK)\b' "${tracked[@]}" 2> /dev/null | bre
 grep -nHE '[[:space:]]+$' "${tracked[@]}" 2> /dev/null | grep -v '\.md:' | breach 'trailing space' || true
 grep -nHP '\t' "${sources[@]}" 2> /dev/null | breach 'tab' || true
 
-# 6. Headers compile alone, as C11 and as C++17 (tests are C only).
+# 6. Headers compile alone, as C11 and as C++17 (tests and a module's own headers are C only).
 compiles_alone() { # LANGUAGE STANDARD
     xargs -P "$(nproc)" -I{} sh -c "echo '#include \"{}\"' | ${CC:-cc} -x $1 -std=$2 -I. -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only - \
         || echo '{}:1: does not compile alone as $2' >> '$breaches'"
 }
 printf '%s\n' "${headers[@]}" | compiles_alone c c11
-printf '%s\n' "${headers[@]}" | grep -v '^tests/' | compiles_alone c++ c++17
+printf '%s\n' "${headers[@]}" | grep -vE '^tests/|_(impl|internal)\.h$' | compiles_alone c++ c++17
 
 # 7. Format and shell.
 clang_format=$(command -v clang-format-14 || true)
