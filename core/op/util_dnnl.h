@@ -90,7 +90,7 @@ size_t prle_dnnl_call_arg_bytes(const prle_dnnl_call *call, int arg);
 /** Adds `n_bytes` to the plan's scratch; returns where they start in it, aligned to 64. */
 size_t prle_dnnl_book_scratch(prle_op_plan *plan, size_t n_bytes);
 
-/** Runs the primitive. PRLE_EINVAL where an argument has no buffer. Allocates nothing of ours. */
+/** Runs the primitive, one run of a call at a time. PRLE_EINVAL where an argument has no buffer. Allocates nothing of ours. */
 PRLE_NODISCARD prle_status prle_dnnl_call_run(const prle_dnnl_call *call, const prle_op_args *args);
 
 void prle_dnnl_call_deinit(prle_dnnl_call *call); /* an all-zero one is fine */
