@@ -1,7 +1,6 @@
 /* units.c - see units.h. */
 #include "dist/units.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,12 +12,12 @@
 #include "core/alloc.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/rows.h"
 #include "dist/stop.h"
 #include "dist/watchdog.h"
 
 enum {
     ROUND_UNITS = 8, /* units of each rank between two meetings of all */
-    NAME_ROOM = 64,  /* of PRLE_UNIT_PATH_BYTES, for what follows the folder */
     LOCK_POLL_MS = 50,
 };
 
@@ -32,20 +31,21 @@ typedef struct units_run {
     prle_units_progress progress;
 } units_run;
 
-void prle_unit_path(char path[PRLE_UNIT_PATH_BYTES], const char *parts_dir, int64_t unit)
+/* The unit whose file has that name; -1 when none has. */
+static prle_status unit_of_name(const units_run *run, const char *name, int64_t *unit)
 {
-    snprintf(path, PRLE_UNIT_PATH_BYTES, "%s/unit_%08lld", parts_dir, (long long)unit);
-}
+    const char *folder = run->opts->parts_dir;
+    long long number = -1;
+    char *path = NULL;
 
-/* The unit a file name stands for; -1 when it is none. */
-static int64_t unit_of_name(const char *name)
-{
-    long long unit = -1;
-    int length = 0;
-
-    if (sscanf(name, "unit_%8lld%n", &unit, &length) != 1 || name[length] != '\0')
-        return -1;
-    return unit;
+    *unit = -1;
+    if (sscanf(name, "unit-%lld", &number) != 1 || number < 0)
+        return PRLE_OK;
+    PRLE_TRY(prle_rows_part_path(folder, number, &path));
+    if (strcmp(path + strlen(folder) + 1, name) == 0)
+        *unit = number;
+    prle_free(path);
+    return PRLE_OK;
 }
 
 static int64_t unit_first(const units_run *run, int64_t unit) { return unit * run->opts->items_per_unit; }
@@ -81,48 +81,35 @@ static prle_status lock_take(units_run *run, int how)
 /* The lock file stays open for the whole run. While any rank holds it, rank 0 of another run does not get it for itself alone. */
 static prle_status lock_open(units_run *run)
 {
-    char path[PRLE_UNIT_PATH_BYTES];
+    char *path = NULL;
+    prle_status st = PRLE_OK;
 
-    snprintf(path, sizeof path, "%s/lock", run->opts->parts_dir);
+    PRLE_TRY(prle_asprintf(&path, "%s/lock", run->opts->parts_dir));
     run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    PRLE_CHECK(run->lock >= 0, PRLE_EIO, "%s: cannot open: %s", path, strerror(errno));
-    return PRLE_OK;
+    PRLE_CHECK_OUT(run->lock >= 0, PRLE_EIO, "%s: cannot open: %s", path, strerror(errno));
+out:
+    prle_free(path);
+    return st;
 }
 
-/* One name in the folder: a unit is noted; a temporary file has lost its writer, since we hold the lock alone. */
-static prle_status name_note(units_run *run, const char *name)
-{
-    char path[PRLE_UNIT_PATH_BYTES];
-    const int64_t unit = unit_of_name(name);
-
-    if (unit >= 0) {
-        PRLE_CHECK(unit < run->n_units, PRLE_EFORMAT,
-                   "%s/%s: this run has %lld units only, so the folder belongs to another one: remove it", run->opts->parts_dir,
-                   name, (long long)run->n_units);
-        run->there[unit] = 1;
-    } else if (strncmp(name, "unit_", 5) == 0 && strstr(name, ".tmp.") != NULL) {
-        snprintf(path, sizeof path, "%s/%.*s", run->opts->parts_dir, NAME_ROOM - 2, name);
-        PRLE_CHECK(unlink(path) == 0, PRLE_EIO, "%s: cannot remove: %s", path, strerror(errno));
-    }
-    return PRLE_OK;
-}
-
+/* Notes which units lie there. */
 static prle_status folder_list(units_run *run)
 {
+    prle_strings names = {0};
     prle_status st = PRLE_OK;
-    DIR *dir = opendir(run->opts->parts_dir);
 
-    PRLE_CHECK(dir != NULL, PRLE_EIO, "%s: cannot list: %s", run->opts->parts_dir, strerror(errno));
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        PRLE_CHECK_OUT(entry != NULL || errno == 0, PRLE_EIO, "%s: cannot list: %s", run->opts->parts_dir, strerror(errno));
-        if (entry == NULL)
-            break;
-        PRLE_TRY_OUT(name_note(run, entry->d_name));
+    PRLE_TRY(prle_folder_list(run->opts->parts_dir, &names));
+    for (int64_t i = 0; i < names.n; i++) {
+        int64_t unit = -1;
+        PRLE_TRY_OUT(unit_of_name(run, names.item[i], &unit));
+        PRLE_CHECK_OUT(unit < run->n_units, PRLE_EFORMAT,
+                       "%s/%s: this run has %lld units only, so the folder belongs to another one: remove it",
+                       run->opts->parts_dir, names.item[i], (long long)run->n_units);
+        if (unit >= 0)
+            run->there[unit] = 1;
     }
 out:
-    closedir(dir);
+    prle_strings_deinit(&names);
     return st;
 }
 
@@ -132,6 +119,7 @@ static prle_status folder_open(units_run *run)
     PRLE_TRY(prle_folder_make(run->opts->parts_dir));
     PRLE_TRY(lock_open(run));
     PRLE_TRY(lock_take(run, LOCK_EX));
+    PRLE_TRY(prle_file_remove_stale(run->opts->parts_dir, NULL));
     PRLE_TRY(folder_list(run));
     return lock_take(run, LOCK_SH);
 }
@@ -149,21 +137,33 @@ static prle_status folder_join(units_run *run)
     return lock_take(run, LOCK_SH);
 }
 
+static prle_status unit_check(units_run *run, int64_t unit, bool *whole)
+{
+    char *path = NULL;
+
+    PRLE_TRY(prle_rows_part_path(run->opts->parts_dir, unit, &path));
+    *whole = run->opts->check(run->opts->ctx, unit_first(run, unit), unit_count(run, unit), path) == PRLE_OK;
+    if (!*whole)
+        prle_log(PRLE_LOG_WARN, "dist", "%s: made again: %s", path, prle_error_message());
+    prle_free(path);
+    return PRLE_OK;
+}
+
 /* Units that lie there are checked by all ranks, each its share; what is not whole counts as missing. */
 static prle_status units_check(units_run *run)
 {
-    char path[PRLE_UNIT_PATH_BYTES];
     int64_t n_there = 0;
+    prle_status st = PRLE_OK;
 
     for (int64_t unit = 0; unit < run->n_units; unit++) {
+        bool whole = false;
         if (!run->there[unit])
             continue;
-        const bool own = n_there++ % run->comm->size == run->comm->rank;
-        prle_unit_path(path, run->opts->parts_dir, unit);
-        run->there[unit] = own && run->opts->check(run->opts->ctx, unit_first(run, unit), unit_count(run, unit), path);
-        if (own && !run->there[unit])
-            prle_log(PRLE_LOG_WARN, "dist", "%s: not whole or of another stage: made again", path);
+        if (n_there++ % run->comm->size == run->comm->rank && st == PRLE_OK)
+            st = unit_check(run, unit, &whole);
+        run->there[unit] = whole;
     }
+    PRLE_TRY(prle_comm_agree(run->comm, st, "unit list"));
     return prle_comm_sum_i64(run->comm, run->there, run->n_units, "unit list");
 }
 
@@ -192,20 +192,17 @@ static void progress_tell(const units_run *run)
 static prle_status unit_do(units_run *run, int64_t unit)
 {
     const int64_t first = unit_first(run, unit), n = unit_count(run, unit);
-    char path[PRLE_UNIT_PATH_BYTES], tmp_path[PRLE_UNIT_PATH_BYTES + 32];
+    char *path = NULL;
 
-    prle_unit_path(path, run->opts->parts_dir, unit);
-    snprintf(tmp_path, sizeof tmp_path, "%s.tmp.%ld", path, (long)getpid());
+    PRLE_TRY(prle_rows_part_path(run->opts->parts_dir, unit, &path));
     prle_watchdog_enter("work unit");
-    prle_status st = run->opts->process(run->opts->ctx, first, n, tmp_path);
-    if (st == PRLE_OK)
-        st = prle_file_publish(tmp_path, path); /* the commit */
+    prle_status st = run->opts->process(run->opts->ctx, first, n, path);
     prle_watchdog_leave();
-    if (st != PRLE_OK) {
-        unlink(tmp_path);
-        return prle_error_prefix("unit %lld (items %lld ... %lld)", (long long)unit, (long long)first,
-                                 (long long)(first + n - 1));
-    }
+    if (st == PRLE_OK && !prle_file_exists(path))
+        st = PRLE_FAIL(PRLE_EIO, "%s: was not committed", path);
+    prle_free(path);
+    if (st != PRLE_OK)
+        return prle_error_prefix("items %lld ... %lld", (long long)first, (long long)(first + n - 1));
     run->progress.own_done++;
     progress_tell(run);
     return PRLE_OK;
@@ -284,10 +281,6 @@ static prle_status opts_check(const prle_units_opts *o)
 {
     PRLE_CHECK(o->n_items >= 0 && o->items_per_unit >= 1, PRLE_EINVAL, "%lld items in units of %lld", (long long)o->n_items,
                (long long)o->items_per_unit);
-    PRLE_CHECK(o->n_items / o->items_per_unit < 99999999, PRLE_EINVAL, "%lld items in units of %lld: too many units",
-               (long long)o->n_items, (long long)o->items_per_unit);
-    PRLE_CHECK(strlen(o->parts_dir) < PRLE_UNIT_PATH_BYTES - NAME_ROOM, PRLE_EINVAL, "path of %zu bytes is too long",
-               strlen(o->parts_dir));
     return PRLE_OK;
 }
 

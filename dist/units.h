@@ -7,10 +7,7 @@
 extern "C" {
 #endif
 
-enum {
-    PRLE_UNIT_ITEMS = 64,        /* items in a unit: a commit costs a few per cent at most */
-    PRLE_UNIT_PATH_BYTES = 4096, /* room for prle_unit_path */
-};
+enum { PRLE_UNIT_ITEMS = 64 }; /* items in a unit: a commit costs a few per cent at most */
 
 /** How far the stage is. */
 typedef struct prle_units_progress {
@@ -19,7 +16,7 @@ typedef struct prle_units_progress {
     int64_t n_units;             /* of the stage: n_units - all_total were committed by earlier runs */
 } prle_units_progress;
 
-/** Unit u holds items [first, first + n), first = u * items_per_unit. */
+/** Unit u holds items [first, first + n), first = u * items_per_unit; its file is prle_rows_part_path's (core/rows.h). */
 typedef struct prle_units_opts {
     const char *parts_dir; /* the unit files' folder; made when missing, removed when the stage is finished */
     int64_t n_items;
@@ -27,12 +24,13 @@ typedef struct prle_units_opts {
     double lock_wait_s; /* how long to wait for ranks of an earlier run that are still dying */
     void *ctx;          /* the first argument of each call below */
 
-    /** Writes the unit's whole file to tmp_path and closes it. Called on the unit's rank. */
-    prle_status (*process)(void *ctx, int64_t first, int64_t n, const char *tmp_path);
+    /** Makes the unit and commits it: the file appears at `path` when whole and fsynced, by way of prle_file_temp_path, as every
+     * writer of core does it (prle_rows_part_write, prle_file_write_atomic). Called on the unit's rank. */
+    prle_status (*process)(void *ctx, int64_t first, int64_t n, const char *path);
 
-    /** Whether a unit file that lies there is whole and belongs to this stage (same weights, same store); it is made anew if not.
-     */
-    bool (*check)(void *ctx, int64_t first, int64_t n, const char *path);
+    /** PRLE_OK when the unit file that lies there is whole and of this stage (same weights, same store); else it is made again
+     * and the message logged. Called on any rank. */
+    prle_status (*check)(void *ctx, int64_t first, int64_t n, const char *path);
 
     /** Rank 0, when all units are there: commits the stage's result. Calls prle_units_beat at least every minute. */
     prle_status (*finish)(void *ctx, const char *parts_dir, int64_t n_units, prle_comm *comm);
@@ -65,9 +63,6 @@ PRLE_NODISCARD prle_status prle_units_run(prle_comm *comm, const prle_units_opts
 
 /** Inside finish: lets the waiting ranks know that rank 0 is alive. */
 PRLE_NODISCARD prle_status prle_units_beat(prle_comm *comm);
-
-/** The file of a unit. */
-void prle_unit_path(char path[PRLE_UNIT_PATH_BYTES], const char *parts_dir, int64_t unit);
 
 #ifdef __cplusplus
 }

@@ -6,25 +6,26 @@
 
 #include "core/alloc.h"
 #include "core/file.h"
+#include "core/rows.h"
 #include "dist/stop.h"
 #include "dist/units.h"
 #include "tests/dist/ranks.h"
+#include "tests/folder.h"
 
 enum { N_ITEMS = 540, UNIT = 16, N_UNITS = 34, FAILING = 21, NONE = -1 };
 
 /* A stage that writes each unit's items as text; what it did is counted. */
 typedef struct stage {
-    char parts[64], result[64];
+    char parts[256], result[256];
     int64_t fail_first;   /* the unit that begins here fails */
+    int64_t forget_first; /* this one is not committed */
     int64_t signal_first; /* before this one a stop is asked for */
     bool finish_fails;
     int64_t n_processed, n_finished, n_checked;
     prle_units_progress last;
 } stage;
 
-static char folder[64];
-
-static prle_status process(void *ctx, int64_t first, int64_t n, const char *tmp_path)
+static prle_status process(void *ctx, int64_t first, int64_t n, const char *path)
 {
     stage *s = ctx;
     char text[32 * UNIT];
@@ -33,17 +34,13 @@ static prle_status process(void *ctx, int64_t first, int64_t n, const char *tmp_
     s->n_processed++;
     if (first == s->signal_first)
         raise(SIGUSR1);
+    PRLE_CHECK(first != s->fail_first, PRLE_ENUMERIC, "a NaN on purpose");
     for (int64_t i = first; i < first + n; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, "%lld %lld\n", (long long)i, (long long)(i * i % 97));
-    FILE *file = fopen(tmp_path, "w");
-    PRLE_CHECK(file != NULL, PRLE_EIO, "%s: cannot write", tmp_path);
-    fwrite(text, 1, (size_t)used, file);
-    fclose(file);
-    PRLE_CHECK(first != s->fail_first, PRLE_ENUMERIC, "a NaN on purpose"); /* leaves its file behind */
-    return PRLE_OK;
+    return first == s->forget_first ? PRLE_OK : prle_file_write_atomic(path, text, (size_t)used);
 }
 
-static bool check(void *ctx, int64_t first, int64_t n, const char *path)
+static prle_status check(void *ctx, int64_t first, int64_t n, const char *path)
 {
     stage *s = ctx;
     uint8_t *text = NULL;
@@ -51,19 +48,19 @@ static bool check(void *ctx, int64_t first, int64_t n, const char *path)
     long long last = -1;
 
     s->n_checked++;
-    if (prle_file_read_all(path, &text, &n_bytes) != PRLE_OK)
-        return false;
+    PRLE_TRY(prle_file_read_all(path, &text, &n_bytes));
     const char *end = n_bytes > 1 ? memrchr(text, '\n', n_bytes - 1) : NULL;
     const bool whole = end != NULL && sscanf(end, "%lld", &last) == 1 && last == first + n - 1;
     prle_free(text);
-    return whole;
+    PRLE_CHECK(whole, PRLE_EFORMAT, "%s: torn", path);
+    return PRLE_OK;
 }
 
 /* All unit files, one after another, into the result. */
 static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prle_comm *comm)
 {
     stage *s = ctx;
-    char path[PRLE_UNIT_PATH_BYTES], all[32 * N_ITEMS];
+    char *path = NULL, all[32 * N_ITEMS];
     size_t used = 0;
 
     s->n_finished++;
@@ -71,11 +68,12 @@ static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prl
     for (int64_t unit = 0; unit < n_units; unit++) {
         uint8_t *text = NULL;
         size_t n_bytes = 0;
-        prle_unit_path(path, parts_dir, unit);
+        PRLE_TRY(prle_rows_part_path(parts_dir, unit, &path));
         PRLE_TRY(prle_file_read_all(path, &text, &n_bytes));
         memcpy(all + used, text, n_bytes);
         used += n_bytes;
         prle_free(text);
+        prle_free(path);
         PRLE_TRY(prle_units_beat(comm));
     }
     return prle_file_write_atomic(s->result, all, used);
@@ -85,10 +83,10 @@ static void progress(void *ctx, const prle_units_progress *now) { ((stage *)ctx)
 
 static stage stage_make(const char *name)
 {
-    stage s = {.fail_first = NONE, .signal_first = NONE};
+    stage s = {.fail_first = NONE, .forget_first = NONE, .signal_first = NONE};
 
-    snprintf(s.parts, sizeof s.parts, "%s/%s.parts", folder, name);
-    snprintf(s.result, sizeof s.result, "%s/%s", folder, name);
+    snprintf(s.parts, sizeof s.parts, "%s.parts", in_folder(name));
+    snprintf(s.result, sizeof s.result, "%s", in_folder(name));
     return s;
 }
 
@@ -135,7 +133,7 @@ static bool result_is_right(const stage *s, int64_t n_items)
 /* Writes a file into the parts folder, from rank 0. */
 static void plant(const stage *s, const char *name, const char *text)
 {
-    char path[160];
+    char path[320];
     prle_status st = PRLE_OK;
 
     snprintf(path, sizeof path, "%s/%s", s->parts, name);
@@ -148,7 +146,7 @@ static void plant(const stage *s, const char *name, const char *text)
 
 static bool part_exists(const stage *s, const char *name)
 {
-    char path[160];
+    char path[320];
 
     snprintf(path, sizeof path, "%s/%s", s->parts, name);
     return prle_file_exists(path);
@@ -193,15 +191,15 @@ static void test_resume(void **state)
 
     for (int64_t i = 2 * UNIT; i < 3 * UNIT; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, "%lld %lld\n", (long long)i, (long long)(i * i % 97));
-    plant(&s, "unit_00000002", text);
-    plant(&s, "unit_00000005", "80 94\n81 6");
-    plant(&s, "unit_00000007", "");
-    plant(&s, "unit_00000003.tmp.99999", "half");
-    plant(&s, "unit_00000002.tmp.1", "half");
+    plant(&s, "unit-000002.h5", text);
+    plant(&s, "unit-000005.h5", "80 94\n81 6");
+    plant(&s, "unit-000007.h5", "");
+    plant(&s, ".unit-000003.h5.tmp.99999", "half");
+    plant(&s, ".unit-000002.h5.tmp.1", "half");
     plant(&s, "notes", "somebody's");
     s.fail_first = 33 * UNIT; /* keeps the folder for a look */
     (void)stage_run(&s);
-    assert_all(!part_exists(&s, "unit_00000003.tmp.99999") && !part_exists(&s, "unit_00000002.tmp.1"));
+    assert_all(!part_exists(&s, ".unit-000003.h5.tmp.99999") && !part_exists(&s, ".unit-000002.h5.tmp.1"));
     assert_all(part_exists(&s, "notes"));
     assert_all(sum_over_ranks(s.n_checked) == 3);
     assert_all(sum_over_ranks(s.n_processed) == N_UNITS - 1);
@@ -222,24 +220,25 @@ static void test_a_unit_fails(void **state)
     s.fail_first = FAILING * UNIT;
     const bool failing = FAILING % world->size == world->rank;
     const prle_status st = stage_run(&s);
-    const bool named = !failing || strstr(prle_error_message(), "unit 21 (items 336 ... 351): a NaN on purpose") != NULL;
+    const bool named = !failing || strstr(prle_error_message(), "items 336 ... 351: a NaN on purpose") != NULL;
     assert_all(st == (failing ? PRLE_ENUMERIC : PRLE_EPEER) && named && s.n_finished == 0);
     assert_all(failing || s.last.own_done == s.last.own_total);
-    assert_all(!part_exists(&s, "unit_00000021"));
-    if (world->rank == 0) {
-        char command[200];
-        snprintf(command, sizeof command, "ls %s | grep -c tmp", s.parts);
-        FILE *out = popen(command, "r");
-        char n[8] = "";
-        assert_non_null(out);
-        assert_non_null(fgets(n, sizeof n, out));
-        pclose(out);
-        assert_string_equal(n, "0\n");
-    }
+    assert_all(!part_exists(&s, "unit-000021.h5"));
     const int64_t missing = sum_over_ranks(s.last.own_total - s.last.own_done);
     s = stage_make("fails");
     assert_all_ok(stage_run(&s));
     assert_all(sum_over_ranks(s.n_processed) == missing && result_is_right(&s, N_ITEMS));
+}
+
+static void test_a_unit_is_not_committed(void **state)
+{
+    (void)state;
+    stage s = stage_make("forgets");
+
+    s.forget_first = 0;
+    const prle_status st = stage_run(&s);
+    const bool named = world->rank != 0 || strstr(prle_error_message(), "was not committed") != NULL;
+    assert_all(st == (world->rank == 0 ? PRLE_EIO : PRLE_EPEER) && named);
 }
 
 static void test_stop(void **state)
@@ -267,7 +266,7 @@ static void test_finish_fails(void **state)
     s.finish_fails = true;
     const prle_status st = stage_run(&s);
     assert_all(st == (world->rank == 0 ? PRLE_EIO : PRLE_EPEER));
-    assert_all(part_exists(&s, "unit_00000000"));
+    assert_all(part_exists(&s, "unit-000000.h5"));
     s = stage_make("finish");
     assert_all_ok(stage_run(&s));
     assert_all(s.n_processed == 0 && result_is_right(&s, N_ITEMS));
@@ -278,7 +277,7 @@ static void test_foreign_folder(void **state)
     (void)state;
     stage s = stage_make("foreign");
 
-    plant(&s, "unit_00000034", "544 1\n");
+    plant(&s, "unit-000034.h5", "544 1\n");
     const prle_status st = stage_run(&s);
     const bool named = world->rank != 0 || strstr(prle_error_message(), "has 34 units only") != NULL;
     assert_all(st == (world->rank == 0 ? PRLE_EFORMAT : PRLE_EPEER) && named && s.n_processed == 0);
@@ -288,7 +287,7 @@ static void test_two_runs_in_one_folder(void **state)
 {
     (void)state;
     stage s = stage_make("two");
-    char path[160];
+    char path[320];
     int other = -1;
 
     plant(&s, "lock", "");
@@ -311,45 +310,42 @@ static void test_refuses(void **state)
 {
     (void)state;
     stage s = stage_make("refuses");
-    static char long_name[5000];
     prle_units_opts opts = PRLE_UNITS_OPTS_DEFAULT;
 
     assert_all(stage_run_n(&s, -1) == PRLE_EINVAL);
     opts.parts_dir = s.parts;
     opts.items_per_unit = 0;
     assert_all(prle_units_run(world, &opts) == PRLE_EINVAL);
-    memset(long_name, 'x', sizeof long_name - 1);
     opts = PRLE_UNITS_OPTS_DEFAULT;
-    opts.parts_dir = long_name;
-    assert_all(prle_units_run(world, &opts) == PRLE_EINVAL);
     opts.parts_dir = "/proc/no/such/folder";
     assert_all(prle_units_run(world, &opts) == (world->rank == 0 ? PRLE_EIO : PRLE_EPEER));
 }
 
-static int folder_make(void **state)
+/* One folder for all ranks. */
+static int shared_folder_make(void **state)
 {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/prle_units_XXXXXX");
-    const bool made = world->rank != 0 || mkdtemp(folder) != NULL;
-    return prle_comm_broadcast(world, folder, sizeof folder, 0, "folder") == PRLE_OK && made ? 0 : -1;
+    const bool made = world->rank != 0 || folder_make(state) == 0;
+
+    return prle_comm_broadcast(world, test_folder, sizeof test_folder, 0, "folder") == PRLE_OK && made ? 0 : -1;
 }
 
-static int folder_drop(void **state)
-{
-    (void)state;
-    return world->rank != 0 || prle_folder_remove(folder) == PRLE_OK ? 0 : -1;
-}
+static int shared_folder_remove(void **state) { return world->rank == 0 ? folder_remove(state) : 0; }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_run),      cmocka_unit_test(test_few_items),
-        cmocka_unit_test(test_resume),         cmocka_unit_test(test_a_unit_fails),
-        cmocka_unit_test(test_stop),           cmocka_unit_test(test_finish_fails),
-        cmocka_unit_test(test_foreign_folder), cmocka_unit_test(test_two_runs_in_one_folder),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_few_items),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_a_unit_fails),
+        cmocka_unit_test(test_a_unit_is_not_committed),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_finish_fails),
+        cmocka_unit_test(test_foreign_folder),
+        cmocka_unit_test(test_two_runs_in_one_folder),
         cmocka_unit_test(test_refuses),
     };
 
     ranks_begin();
-    return ranks_end(cmocka_run_group_tests(tests, folder_make, folder_drop));
+    return ranks_end(cmocka_run_group_tests(tests, shared_folder_make, shared_folder_remove));
 }

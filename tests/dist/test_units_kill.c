@@ -10,6 +10,7 @@
 
 #include "core/alloc.h"
 #include "core/file.h"
+#include "core/rows.h"
 #include "dist/dist.h"
 #include "dist/units.h"
 
@@ -18,42 +19,53 @@ enum { UNIT_US = 1500 };
 static const char *log_path, *result_path;
 
 /* A line in the log first, in one write: whatever is killed afterwards, the call is on record. */
-static prle_status process(void *ctx, int64_t first, int64_t n, const char *tmp_path)
+static prle_status call_note(int64_t unit)
 {
-    const struct timespec work = {.tv_nsec = UNIT_US * 1000L};
     char line[64];
 
-    (void)ctx;
     const int log = open(log_path, O_WRONLY | O_APPEND | O_CREAT, 0666);
-    const int length = snprintf(line, sizeof line, "unit_%08lld\n", (long long)(first / n));
+    const int length = snprintf(line, sizeof line, "unit-%06lld.h5\n", (long long)unit);
     PRLE_CHECK(log >= 0 && write(log, line, (size_t)length) == length, PRLE_EIO, "%s: cannot write", log_path);
     close(log);
+    return PRLE_OK;
+}
+
+static prle_status process(void *ctx, int64_t first, int64_t n, const char *path)
+{
+    const struct timespec work = {.tv_nsec = UNIT_US * 1000L};
+    char *tmp_path = NULL;
+
+    (void)ctx;
+    PRLE_TRY(call_note(first / n));
+    PRLE_TRY(prle_file_temp_path(path, &tmp_path));
     FILE *file = fopen(tmp_path, "w");
     PRLE_CHECK(file != NULL, PRLE_EIO, "%s: cannot write", tmp_path);
     fprintf(file, "items %lld", (long long)first);
     fflush(file);
     nanosleep(&work, NULL); /* half a file lies there for a while */
     fprintf(file, " ... %lld\n", (long long)(first + n - 1));
-    PRLE_CHECK(fclose(file) == 0, PRLE_EIO, "%s: cannot write", tmp_path);
-    return PRLE_OK;
+    fclose(file);
+    const prle_status st = prle_file_publish(tmp_path, path);
+    prle_free(tmp_path);
+    return st;
 }
 
-static bool check(void *ctx, int64_t first, int64_t n, const char *path)
+static prle_status check(void *ctx, int64_t first, int64_t n, const char *path)
 {
     long long from = -1, to = -1;
     FILE *file = fopen(path, "r");
 
     (void)ctx;
-    if (file == NULL)
-        return false;
+    PRLE_CHECK(file != NULL, PRLE_EIO, "%s: cannot read", path);
     const int read = fscanf(file, "items %lld ... %lld\n", &from, &to);
     fclose(file);
-    return read == 2 && from == first && to == first + n - 1;
+    PRLE_CHECK(read == 2 && from == first && to == first + n - 1, PRLE_EFORMAT, "%s: torn", path);
+    return PRLE_OK;
 }
 
 static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prle_comm *comm)
 {
-    char path[PRLE_UNIT_PATH_BYTES], *all = NULL;
+    char *path = NULL, *all = NULL;
     size_t used = 0;
     prle_status st = PRLE_OK;
 
@@ -62,11 +74,12 @@ static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prl
     for (int64_t unit = 0; unit < n_units; unit++) {
         uint8_t *text = NULL;
         size_t n_bytes = 0;
-        prle_unit_path(path, parts_dir, unit);
+        PRLE_TRY_OUT(prle_rows_part_path(parts_dir, unit, &path));
         PRLE_TRY_OUT(prle_file_read_all(path, &text, &n_bytes));
         memcpy(all + used, text, n_bytes);
         used += n_bytes;
         prle_free(text);
+        prle_free(path);
         PRLE_TRY_OUT(prle_units_beat(comm));
     }
     PRLE_TRY_OUT(prle_file_write_atomic(result_path, all, used));

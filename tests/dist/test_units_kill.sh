@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Kills a stage 20 times at random moments, in its ranks or in mpirun, on 1, 2 and 4 ranks, then lets it end: no committed unit is
-# processed again, none is missing, and the result is that of an undisturbed run.
+# processed again, none is missing, and the result is as it should be.
 set -uo pipefail
 program=$1 mpirun=$2
-units=1500
-dir=$(mktemp -d)
+units=4000
+# In memory where there is such a place: thousands of fsyncs of a disk take long.
+dir=$(mktemp -d -p "$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)" prle_kill_XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 export TMPDIR=$dir OMPI_MCA_btl_vader_backing_directory=$dir OMPI_MCA_odls_base_sigkill_timeout=0 # a life leaves nothing behind
 RANDOM=${SEED:-$$}
@@ -16,7 +17,7 @@ fail() {
 }
 
 # The units that lie committed now.
-committed() { find "$dir/parts" -name 'unit_????????' -printf '%f\n' 2>/dev/null | sort; }
+committed() { find "$dir/parts" -name 'unit-??????.h5' -printf '%f\n' 2>/dev/null | sort; }
 
 # life RANKS RANK MS: one run; afterwards the log of this life must not name a unit that was committed before it.
 life() {
@@ -29,22 +30,18 @@ life() {
     [[ -z $(comm -12 "$dir/before" "$dir/processed") ]] || fail "done again: $(comm -12 "$dir/before" "$dir/processed" | head -3)"
 }
 
-"$program" "$dir" $units -1 0 || fail "the undisturbed run"
-mv "$dir/result" "$dir/expected"
-rm -f "$dir/log"
-[[ $(wc -l <"$dir/expected") == "$units" ]] || fail "the undisturbed run has not $units units"
+for ((u = 0; u < units; u++)); do
+    echo "items $((4 * u)) ... $((4 * u + 3))"
+done >"$dir/expected"
 
 ranks=(1 2 4)
-killed=0
-for ((i = 0; killed < 20; i++)); do
-    ((i < 60)) || fail "the stage ended before it could be killed 20 times"
+for ((i = 0; i < 20; i++)); do
     n=${ranks[i % 3]}
     life "$n" $((RANDOM % n)) $((20 + RANDOM % 130))
     [[ $rc != 0 && ! -e $dir/result ]] || fail "life $i was not killed: raise the number of units"
-    killed=$((killed + 1))
     [[ $(committed | wc -l) -ge $(wc -l <"$dir/before") ]] || fail "a committed unit is gone"
 done
-echo "killed $killed times, $(committed | wc -l) of $units units committed"
+echo "killed 20 times, $(committed | wc -l) of $units units committed"
 
 # mpirun itself dies; its ranks live on for a while, and the next run waits for them. Only what each of the two had in hand when it
 # died may be processed again.
@@ -60,4 +57,4 @@ sort "$dir/log" | uniq -d >"$dir/twice"
 [[ $(wc -l <"$dir/twice") -le 2 ]] || fail "done again after mpirun died: $(cat "$dir/twice")"
 cmp "$dir/expected" "$dir/result" || fail "another result"
 [[ ! -e $dir/parts ]] || fail "the parts are still there"
-echo "the result is that of the undisturbed run"
+echo "all $units units are in the result"
