@@ -253,14 +253,22 @@ bool prle_folder_exists(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-prle_status prle_file_size(const char *path, uint64_t *n_bytes)
+prle_status prle_file_stamp(const char *path, uint64_t *n_bytes, int64_t *changed_ns)
 {
     struct stat info;
 
     if (prle_io_fails() || stat(path, &info) != 0)
-        return FAIL_ERRNO(path, "look at");
+        return FAIL_ERRNO(path, "stat");
     *n_bytes = (uint64_t)info.st_size;
+    *changed_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
     return PRLE_OK;
+}
+
+prle_status prle_file_size(const char *path, uint64_t *n_bytes)
+{
+    int64_t changed_ns;
+
+    return prle_file_stamp(path, n_bytes, &changed_ns);
 }
 
 prle_status prle_file_remove(const char *path)

@@ -50,6 +50,9 @@ PRLE_NODISCARD prle_status prle_file_remove_stale(const char *folder, const char
 bool prle_file_exists(const char *path);
 
 PRLE_NODISCARD prle_status prle_file_size(const char *path, uint64_t *n_bytes);
+
+/** Size and time of the last change, in nanoseconds: together they tell an edited file from an old one. */
+PRLE_NODISCARD prle_status prle_file_stamp(const char *path, uint64_t *n_bytes, int64_t *changed_ns);
 PRLE_NODISCARD prle_status prle_file_remove(const char *path); /* fine when it is not there */
 
 /** A descriptor of a regular file, for prle_file_pread; close it with prle_file_close. */

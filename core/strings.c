@@ -101,6 +101,13 @@ prle_status prle_names_intern(prle_names *names, const char *text, int64_t *inde
     return PRLE_OK;
 }
 
+int64_t prle_names_find(const prle_names *names, const char *text)
+{
+    if (names->n_slots == 0)
+        return -1;
+    return names->slot[slot_of(&names->list, names->slot, names->n_slots, text)] - 1;
+}
+
 void prle_names_deinit(prle_names *names)
 {
     prle_strings_deinit(&names->list);

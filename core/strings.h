@@ -39,6 +39,9 @@ typedef struct prle_names {
 /** The index of text, added when it is new. Unchanged on failure. */
 PRLE_NODISCARD prle_status prle_names_intern(prle_names *names, const char *text, int64_t *index);
 
+/** The index of text, or -1. */
+int64_t prle_names_find(const prle_names *names, const char *text);
+
 void prle_names_deinit(prle_names *names);
 
 #ifdef __cplusplus
