@@ -62,13 +62,19 @@ static const char *environment_name(const prle_option *option, char name[ENV_NAM
     return name;
 }
 
+static bool is_builtin(const prle_options *options, const opt_slot *slot)
+{
+    const char *field = slot->field, *begin = (const char *)&options->builtin;
+    return field >= begin && field < begin + sizeof options->builtin;
+}
+
 bool prle_option_fits_level(const prle_options *options, const opt_slot *slot, opt_level level)
 {
     if (slot->field == &options->builtin.help)
         return level == LEVEL_ARGUMENT;
     if (slot->field == &options->builtin.config)
         return level >= LEVEL_ENVIRONMENT;
-    return slot->field != &options->builtin.preset || level != LEVEL_PRESET;
+    return !(is_builtin(options, slot) && level == LEVEL_PRESET);
 }
 
 static opt_slot *slot_find(const prle_options *options, const char *name, size_t n, opt_level level)
@@ -107,9 +113,6 @@ static prle_status refuse(const prle_option *option, const char *text, size_t n,
     int n_words = 0;
 
     snprintf(shown, sizeof shown, "%.*s", (int)(n < sizeof shown ? n : sizeof shown), text);
-    for (char *at = shown; *at != '\0'; at++)
-        if (iscntrl((unsigned char)*at))
-            *at = '?'; /* a message is one line */
     while (option->words != NULL && option->words[n_words] != NULL)
         n_words++;
     near = prle_text_nearest(shown, option->words, n_words);
@@ -217,17 +220,11 @@ static size_t value_bytes(prle_option_type type)
 
 /* ---- setting a slot ---- */
 
-static prle_status check_utf8(const prle_option *option, const char *text, const char *origin)
-{
-    PRLE_CHECK(prle_text_is_utf8(text), PRLE_EINVAL, "option %s (%s): the value is not UTF-8", option->name, origin);
-    return PRLE_OK;
-}
-
-/* Not empty, and one of the words where there are some. */
 static prle_status check_text(const prle_option *option, const char *text, size_t n, const char *origin)
 {
     int which = 0;
 
+    PRLE_CHECK(prle_text_is_utf8(text), PRLE_EINVAL, "option %s (%s): the value is not UTF-8", option->name, origin);
     const bool ok = option->words != NULL ? parse_word(option->words, text, n, &which) : n > 0;
     return ok ? PRLE_OK : refuse(option, text, n, origin);
 }
@@ -261,7 +258,6 @@ static prle_status list_set(opt_slot *slot, opt_source source, const char *text,
 {
     if (source.level > slot->source.level)
         list_begin(slot, source);
-    PRLE_TRY(check_utf8(slot->option, text, source.origin));
     for (;;) {
         const size_t n = split && !slot->option->many ? strcspn(text, ",") : strlen(text);
         PRLE_TRY(check_text(slot->option, text, n, source.origin));
@@ -282,7 +278,6 @@ static prle_status slot_set(prle_options *options, opt_slot *slot, opt_source so
         return list_set(slot, source, text, true);
     if (option->type == PRLE_OPTION_STRING) {
         const char *copy = NULL;
-        PRLE_TRY(check_utf8(option, text, source.origin));
         PRLE_TRY(check_text(option, text, strlen(text), source.origin));
         PRLE_TRY(own_copy(options, text, &copy));
         if (source.level >= slot->source.level)

@@ -16,7 +16,7 @@ prle_shard prle_shard_strided(int64_t n_items, int rank, int size)
 }
 
 /* Puts the pairs in their places; each place must be hit once. */
-static prle_status scores_place(const prle_score *pairs, int64_t n_pairs, double *scores, int64_t n_items)
+static prle_status scores_place(const prle_item_score *pairs, int64_t n_pairs, double *scores, int64_t n_items)
 {
     uint8_t *seen = NULL;
     prle_status st = PRLE_OK;
@@ -38,7 +38,7 @@ out:
 }
 
 /* Rank 0 gathers and checks. The others' part is to send. */
-static prle_status scores_collect(prle_comm *comm, const prle_score *own, int64_t n_own, int64_t *counts_bytes, double *scores,
+static prle_status scores_collect(prle_comm *comm, const prle_item_score *own, int64_t n_own, int64_t *counts_bytes, double *scores,
                                   int64_t n_items)
 {
     void *all = NULL;
@@ -55,7 +55,7 @@ static prle_status scores_collect(prle_comm *comm, const prle_score *own, int64_
     return st;
 }
 
-prle_status prle_scores_gather(double **out, prle_comm *comm, const prle_score *own, int64_t n_own, int64_t n_items)
+prle_status prle_scores_gather(double **out, prle_comm *comm, const prle_item_score *own, int64_t n_own, int64_t n_items)
 {
     double *scores = NULL;
     int64_t *counts_bytes = NULL;

@@ -19,10 +19,10 @@ prle_shard prle_shard_strided(int64_t n_items, int rank, int size);
 
 static inline int64_t prle_shard_item(const prle_shard *shard, int64_t i) { return shard->first + i * shard->stride; }
 
-typedef struct prle_score {
+typedef struct prle_item_score {
     int64_t item; /* 0 ... n_items - 1 */
     double score;
-} prle_score;
+} prle_item_score;
 
 /**
  * All ranks' scores, by item.
@@ -32,7 +32,7 @@ typedef struct prle_score {
  * n_items  in              the same on every rank
  * PRLE_EINVAL on rank 0, PRLE_EPEER elsewhere, when an item is out of range, comes twice or not at all. Collective.
  */
-PRLE_NODISCARD prle_status prle_scores_gather(double **scores, prle_comm *comm, const prle_score *own, int64_t n_own,
+PRLE_NODISCARD prle_status prle_scores_gather(double **scores, prle_comm *comm, const prle_item_score *own, int64_t n_own,
                                               int64_t n_items);
 
 #ifdef __cplusplus

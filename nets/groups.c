@@ -65,7 +65,7 @@ static prle_node only_reader(const pass *p, prle_node n)
 static bool is_kind(const pass *p, prle_node n, prle_op_kind kind) { return n >= 0 && p->g->node[n].desc.kind == kind; }
 
 /* Node n is computed by the group too, and its value is now the group's. */
-static void absorb(pass *p, group *gr, prle_node n)
+static void absorb(pass *p, plan_group *gr, prle_node n)
 {
     p->done[n] = true;
     gr->out = n;
@@ -77,7 +77,7 @@ static bool is_relu(const pass *p, prle_node n)
 }
 
 /* conv [+ batch norm] [+ residual computed earlier] [+ relu], where no gradient passes. */
-static void fuse_into_conv(pass *p, group *gr)
+static void fuse_into_conv(pass *p, plan_group *gr)
 {
     prle_node next = only_reader(p, gr->out);
 
@@ -117,8 +117,8 @@ static prle_status group_make(pass *p, prle_node n)
         return PRLE_OK;
     }
     PRLE_TRY(PLAN_APPEND(plan->groups, plan->n_groups));
-    group *gr = &plan->groups[plan->n_groups - 1];
-    *gr = (group){.first = n, .out = n, .norm = -1, .desc = node->desc, .saved = -1, .backward = plan->carries[n]};
+    plan_group *gr = &plan->groups[plan->n_groups - 1];
+    *gr = (plan_group){.first = n, .out = n, .norm = -1, .desc = node->desc, .saved = -1, .backward = plan->carries[n]};
     gr->desc.dtype = plan->compute;
     memcpy(gr->in, node->in, sizeof gr->in);
     if (gr->desc.kind == PRLE_OP_BATCH_NORM) {

@@ -24,14 +24,14 @@ void plan_round_bf16(float *values, int64_t n)
 static prle_status packed_add(prle_plan *plan, size_t n_bytes, place *out)
 {
     PRLE_TRY(PLAN_APPEND(plan->packed, plan->n_packed));
-    packed *p = &plan->packed[plan->n_packed - 1];
+    plan_packed *p = &plan->packed[plan->n_packed - 1];
     p->n_bytes = n_bytes;
     PRLE_TRY(plan->device->alloc(n_bytes, &p->data));
     *out = (place){AT_PACKED, plan->n_packed - 1};
     return PRLE_OK;
 }
 
-static prle_status pack_add(prle_plan *plan, pack_kind kind, pack **out)
+static prle_status pack_add(prle_plan *plan, pack_kind kind, plan_pack **out)
 {
     PRLE_TRY(PLAN_APPEND(plan->packs, plan->n_packs));
     *out = &plan->packs[plan->n_packs - 1];
@@ -40,9 +40,9 @@ static prle_status pack_add(prle_plan *plan, pack_kind kind, pack **out)
 }
 
 /* The group's folding, made once for both of its parameters. */
-static prle_status fold_find_or_add(prle_plan *plan, const group *gr, const pack **out)
+static prle_status fold_find_or_add(prle_plan *plan, const plan_group *gr, const plan_pack **out)
 {
-    pack *p = NULL;
+    plan_pack *p = NULL;
 
     for (int i = 0; i < plan->n_packs; i++) {
         if (plan->packs[i].kind == PACK_FOLD && plan->packs[i].conv == gr->first) {
@@ -60,10 +60,10 @@ static prle_status fold_find_or_add(prle_plan *plan, const group *gr, const pack
 }
 
 /* The forward and backward pass may want the same. */
-static pack *reorder_find(const prle_plan *plan, place from, const prle_layout *layout)
+static plan_pack *reorder_find(const prle_plan *plan, place from, const prle_layout *layout)
 {
     for (int i = 0; i < plan->n_packs; i++) {
-        pack *p = &plan->packs[i];
+        plan_pack *p = &plan->packs[i];
         if (p->kind == PACK_REORDER && p->from.kind == from.kind && p->from.index == from.index &&
             prle_layout_equal(&p->layout, layout))
             return p;
@@ -72,10 +72,10 @@ static pack *reorder_find(const prle_plan *plan, place from, const prle_layout *
 }
 
 /* Likewise for rounding: one pack per source. */
-static pack *round_find(const prle_plan *plan, place from)
+static plan_pack *round_find(const prle_plan *plan, place from)
 {
     for (int i = 0; i < plan->n_packs; i++) {
-        pack *p = &plan->packs[i];
+        plan_pack *p = &plan->packs[i];
         if (p->kind == PACK_ROUND && p->from.kind == from.kind && p->from.index == from.index)
             return p;
     }
@@ -84,7 +84,7 @@ static pack *round_find(const prle_plan *plan, place from)
 
 static prle_status round_find_or_add(prle_plan *plan, const prle_layout *plain, place *at)
 {
-    pack *round = round_find(plan, *at);
+    plan_pack *round = round_find(plan, *at);
 
     if (round == NULL) {
         PRLE_TRY(pack_add(plan, PACK_ROUND, &round));
@@ -96,14 +96,14 @@ static prle_status round_find_or_add(prle_plan *plan, const prle_layout *plain, 
     return PRLE_OK;
 }
 
-prle_status plan_pack_param(prle_plan *plan, const group *gr, int index, const prle_layout *wanted, place *out)
+prle_status plan_pack_param(prle_plan *plan, const plan_group *gr, int index, const prle_layout *wanted, place *out)
 {
     const prle_graph_node *node = &plan->model->graph->node[gr->first];
     const prle_layout plain = prle_layout_plain(plan->compute, &gr->desc.param[index]);
     place at = {AT_NOWHERE, 0};
 
     if (gr->norm >= 0) {
-        const pack *fold = NULL;
+        const plan_pack *fold = NULL;
         PRLE_TRY(fold_find_or_add(plan, gr, &fold));
         at = index == 0 ? fold->to : fold->to_bias;
     } else {
@@ -112,7 +112,7 @@ prle_status plan_pack_param(prle_plan *plan, const group *gr, int index, const p
     if (plan->opts.dtype == PRLE_BF16 && index == 0 && gr->desc.kind != PRLE_OP_BATCH_NORM)
         PRLE_TRY(round_find_or_add(plan, &plain, &at));
     if (!prle_layout_equal(wanted, &plain)) {
-        pack *reorder = reorder_find(plan, at, wanted);
+        plan_pack *reorder = reorder_find(plan, at, wanted);
         if (reorder != NULL) {
             *out = reorder->to;
             return PRLE_OK;
@@ -143,7 +143,7 @@ static void put(const prle_plan *plan, void *values, int64_t i, double v)
 }
 
 /* w'[k,...] = w[k,...] s_k,  b'_k = beta_k + (b_k - mean_k) s_k,  s_k = gamma_k / sqrt(var_k + eps). */
-static void fold_run(const prle_plan *plan, const pack *p)
+static void fold_run(const prle_plan *plan, const plan_pack *p)
 {
     const prle_graph *g = plan->model->graph;
     const prle_graph_node *conv = &g->node[p->conv], *norm = &g->node[p->norm];
@@ -168,7 +168,7 @@ prle_status plan_pack_run(prle_plan *plan)
     if (plan->version == plan->model->version)
         return PRLE_OK;
     for (int i = 0; i < plan->n_packs; i++) {
-        const pack *p = &plan->packs[i];
+        const plan_pack *p = &plan->packs[i];
 
         switch (p->kind) {
         case PACK_FOLD: fold_run(plan, p); break;

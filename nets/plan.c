@@ -42,7 +42,7 @@ static void log_choices(const prle_plan *plan)
     if (!prle_log_enabled(PRLE_LOG_DEBUG, "plan"))
         return;
     for (int i = 0; i < plan->n_groups; i++) {
-        const group *gr = &plan->groups[i];
+        const plan_group *gr = &plan->groups[i];
         if (gr->impl != NULL)
             prle_log(PRLE_LOG_DEBUG, "plan", "%s%s%s %s: %s%s", plan->model->graph->node[gr->first].name,
                      gr->out != gr->first ? " ... " : "", gr->out != gr->first ? plan->model->graph->node[gr->out].name : "",
@@ -85,7 +85,7 @@ out:
     return st;
 }
 
-void plan_step_deinit(step *s)
+void plan_step_deinit(plan_step *s)
 {
     if (s->impl != NULL && s->impl->destroy != NULL)
         s->impl->destroy(s->state);
@@ -137,7 +137,7 @@ void *plan_pointer(const prle_plan *plan, place at)
     return NULL;
 }
 
-void plan_step_resolve(prle_plan *plan, step *s)
+void plan_step_resolve(prle_plan *plan, plan_step *s)
 {
     prle_op_args *a = &s->args;
 
@@ -186,7 +186,7 @@ static const void *find(const prle_plan *plan, const prle_nodes *nodes, const in
 const void *prle_plan_value(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.keep, plan->value, node); }
 const void *prle_plan_grad(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.wanted, plan->wanted, node); }
 
-static prle_status step_run(prle_plan *plan, const step *s)
+static prle_status step_run(prle_plan *plan, const plan_step *s)
 {
     if (s->impl->run(s->state, s->pass, &s->args) != PRLE_OK)
         return prle_error_prefix("%s: node %s", plan->model->graph->name, plan->model->graph->node[s->node].name);
@@ -221,7 +221,7 @@ prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, pr
     PRLE_CHECK(plan->seed >= 0, PRLE_EINVAL, "the plan has no backward pass");
     info_set(plan, info);
     for (int i = plan->n_forward; i < plan->n_steps; i++) {
-        const step *s = &plan->steps[i];
+        const plan_step *s = &plan->steps[i];
 
         PRLE_TRY(step_run(plan, s));
         if (ready != NULL && s->grads_count > 0)

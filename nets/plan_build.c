@@ -26,13 +26,13 @@ static void touch(prle_plan *plan, place at, int time)
 }
 
 /* Appends a step; its buffers are alive now. */
-static prle_status step_push(prle_plan *plan, const step *s)
+static prle_status step_push(prle_plan *plan, const plan_step *s)
 {
     const int now = plan->n_steps;
 
     PRLE_TRY(PLAN_APPEND(plan->steps, plan->n_steps));
     if (s->state == plan->pending.state)
-        plan->pending = (step){.impl = NULL};
+        plan->pending = (plan_step){.impl = NULL};
     plan->steps[now] = *s;
     for (int i = 0; i < PRLE_OP_MAX_IN; i++) {
         touch(plan, s->in[i], now);
@@ -47,7 +47,7 @@ static prle_status step_push(prle_plan *plan, const step *s)
 }
 
 /* Takes over what an implementation has planned: from here until step_push the plan owns it as pending. */
-static void step_planned(prle_plan *plan, step *s, const prle_op_plan *p)
+static void step_planned(prle_plan *plan, plan_step *s, const prle_op_plan *p)
 {
     s->state = p->state;
     if (p->scratch_bytes > plan->scratch_bytes)
@@ -74,11 +74,11 @@ static prle_status gradient_copy_add(prle_plan *plan, prle_node node, const prle
     return copy_add(plan, &(copy){.node = node, .gradient = true, .layout = *layout, .buffer = id}, out);
 }
 
-prle_status plan_reorder_make(prle_plan *plan, const prle_layout *a, const prle_layout *b, step *out)
+prle_status plan_reorder_make(prle_plan *plan, const prle_layout *a, const prle_layout *b, plan_step *out)
 {
     prle_op_desc desc = {.kind = PRLE_OP_REORDER, .n_in = 1, .in = {a->shape}, .out = a->shape, .dtype = plan->compute};
     prle_op_plan *p = NULL;
-    step s = {.pass = PRLE_PASS_FORWARD};
+    plan_step s = {.pass = PRLE_PASS_FORWARD};
 
     PRLE_TRY(PRLE_NEW(p, 1));
     p->in[0] = *a;
@@ -97,7 +97,7 @@ prle_status plan_reorder_make(prle_plan *plan, const prle_layout *a, const prle_
 
 static prle_status reorder_push(prle_plan *plan, prle_node node, place from, const prle_layout *a, place to, const prle_layout *b)
 {
-    step s;
+    plan_step s;
 
     PRLE_TRY(plan_reorder_make(plan, a, b, &s));
     s.node = node;
@@ -151,7 +151,7 @@ static prle_status value_in_layout(prle_plan *plan, prle_node node, const prle_l
 }
 
 /* Parameters and running statistics of a group's step. */
-static prle_status params_place(prle_plan *plan, const group *gr, const prle_op_plan *p, step *s)
+static prle_status params_place(prle_plan *plan, const plan_group *gr, const prle_op_plan *p, plan_step *s)
 {
     const prle_graph *g = plan->model->graph;
     const prle_graph_node *node = &g->node[gr->first];
@@ -164,7 +164,7 @@ static prle_status params_place(prle_plan *plan, const group *gr, const prle_op_
 }
 
 /* Layouts as they exist now, for an implementation to look at. */
-static void offer(const prle_plan *plan, const group *gr, prle_op_plan *p)
+static void offer(const prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     for (int i = 0; i < gr->desc.n_in; i++)
         p->in[i] = plan->copies[value_first(plan, gr->in[i])].layout;
@@ -172,9 +172,9 @@ static void offer(const prle_plan *plan, const group *gr, prle_op_plan *p)
         p->param[i] = p->dparam[i] = prle_layout_plain(plan->compute, &gr->desc.param[i]);
 }
 
-static prle_status forward_steps(prle_plan *plan, group *gr, prle_op_plan *p)
+static prle_status forward_steps(prle_plan *plan, plan_group *gr, prle_op_plan *p)
 {
-    step s = {.pass = PRLE_PASS_FORWARD, .node = gr->first};
+    plan_step s = {.pass = PRLE_PASS_FORWARD, .node = gr->first};
     int out = -1;
 
     PRLE_TRY(prle_op_choose(plan->device->impls, &gr->desc, &gr->impl));
@@ -207,7 +207,7 @@ static prle_status forward_steps(prle_plan *plan, group *gr, prle_op_plan *p)
 static prle_status forward_build(prle_plan *plan, prle_op_plan *p)
 {
     for (int i = 0; i < plan->n_groups; i++) {
-        group *gr = &plan->groups[i];
+        plan_group *gr = &plan->groups[i];
 
         memset(p, 0, sizeof *p);
         if (gr->desc.kind == PRLE_OP_INPUT) {
@@ -244,7 +244,7 @@ static prle_status kept_build(prle_plan *plan)
 
 /* Plans a sum of two tensors of one layout; p has room for the agreement. */
 static prle_status sum_plan(prle_plan *plan, const prle_op_impl *const *impls, const prle_layout *layout, prle_op_plan *p,
-                            step *s)
+                            plan_step *s)
 {
     const prle_op_desc desc = {
         .kind = PRLE_OP_ADD, .n_in = 2, .in = {layout->shape, layout->shape}, .out = layout->shape, .dtype = plan->compute};
@@ -261,7 +261,7 @@ static prle_status sum_plan(prle_plan *plan, const prle_op_impl *const *impls, c
 static prle_status gradient_add(prle_plan *plan, prle_node node, const prle_layout *layout, int id, prle_op_plan *p)
 {
     const int before = plan->grad[node];
-    step s = {.pass = PRLE_PASS_FORWARD, .node = node};
+    plan_step s = {.pass = PRLE_PASS_FORWARD, .node = node};
     int index = -1, sum = -1, other = -1;
 
     PRLE_TRY(gradient_copy_add(plan, node, layout, id, &index));
@@ -305,7 +305,7 @@ static prle_status dparam_collect(prle_plan *plan, prle_node node, int segment, 
     const prle_layout plain = prle_layout_plain(plan->compute, &seg->shape);
     const place to = {AT_GRADS, seg->offset};
     prle_op_plan *p = NULL;
-    step s = {.pass = PRLE_PASS_FORWARD, .node = node};
+    plan_step s = {.pass = PRLE_PASS_FORWARD, .node = node};
     int temporary = -1;
 
     if (from.kind == AT_GRADS)
@@ -326,7 +326,7 @@ static prle_status dparam_collect(prle_plan *plan, prle_node node, int segment, 
     return step_push(plan, &s);
 }
 
-static prle_status dparams_collect(prle_plan *plan, const group *gr, const prle_op_plan *p, const step *s)
+static prle_status dparams_collect(prle_plan *plan, const plan_group *gr, const prle_op_plan *p, const plan_step *s)
 {
     const prle_graph_node *node = &plan->model->graph->node[gr->first];
 
@@ -338,7 +338,7 @@ static prle_status dparams_collect(prle_plan *plan, const group *gr, const prle_
         plan->segment_written[segment] = true;
         if (--plan->segment_uses[segment] > 0)
             continue;
-        step *last = &plan->steps[plan->n_steps - 1];
+        plan_step *last = &plan->steps[plan->n_steps - 1];
         if (last->grads_count == 0)
             last->grads_first = seg->offset;
         last->grads_count = seg->offset + seg->count - last->grads_first; /* weight and bias lie side by side */
@@ -346,7 +346,7 @@ static prle_status dparams_collect(prle_plan *plan, const group *gr, const prle_
     return PRLE_OK;
 }
 
-static bool input_carries(const prle_plan *plan, const group *gr)
+static bool input_carries(const prle_plan *plan, const plan_group *gr)
 {
     for (int i = 0; i < gr->desc.n_in; i++)
         if (plan->carries[gr->in[i]])
@@ -355,7 +355,7 @@ static bool input_carries(const prle_plan *plan, const group *gr)
 }
 
 /* What a backward step reads besides weights: the values and gradient in the layouts it wants. */
-static prle_status backward_reads(prle_plan *plan, const group *gr, const prle_op_plan *p, step *s)
+static prle_status backward_reads(prle_plan *plan, const plan_group *gr, const prle_op_plan *p, plan_step *s)
 {
     int dout = -1;
 
@@ -369,7 +369,7 @@ static prle_status backward_reads(prle_plan *plan, const group *gr, const prle_o
     return PRLE_OK;
 }
 
-static prle_status pass_plan(prle_plan *plan, const group *gr, prle_op_pass pass, prle_op_plan *p, step *s)
+static prle_status pass_plan(prle_plan *plan, const plan_group *gr, prle_op_pass pass, prle_op_plan *p, plan_step *s)
 {
     memset(p, 0, sizeof *p);
     offer(plan, gr, p);
@@ -378,16 +378,16 @@ static prle_status pass_plan(prle_plan *plan, const group *gr, prle_op_pass pass
     p->out = gr->out_layout;
     p->dout = plan->copies[plan->grad[gr->out]].layout;
     p->training = true;
-    *s = (step){.pass = pass, .node = gr->first, .impl = gr->impl};
+    *s = (plan_step){.pass = pass, .node = gr->first, .impl = gr->impl};
     PRLE_TRY(gr->impl->plan(&gr->desc, pass, p));
     step_planned(plan, s, p);
     return PRLE_OK;
 }
 
-static prle_status weights_steps(prle_plan *plan, const group *gr, prle_op_plan *p)
+static prle_status weights_steps(prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     const prle_graph_node *node = &plan->model->graph->node[gr->first];
-    step s;
+    plan_step s;
 
     PRLE_TRY(pass_plan(plan, gr, PRLE_PASS_WEIGHTS, p, &s));
     PRLE_TRY(backward_reads(plan, gr, p, &s));
@@ -397,12 +397,12 @@ static prle_status weights_steps(prle_plan *plan, const group *gr, prle_op_plan 
     return dparams_collect(plan, gr, p, &s);
 }
 
-static prle_status backward_steps(prle_plan *plan, const group *gr, prle_op_plan *p)
+static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     const prle_graph_node *node = &plan->model->graph->node[gr->first];
     const bool norm = gr->desc.kind == PRLE_OP_BATCH_NORM, dparams = norm && plan->opts.param_grads;
     int din[PRLE_OP_MAX_IN] = {-1, -1, -1, -1}, dout = -1;
-    step s;
+    plan_step s;
 
     PRLE_TRY(pass_plan(plan, gr, PRLE_PASS_BACKWARD, p, &s));
     if (p->din_is_dout) {
@@ -437,7 +437,7 @@ static prle_status backward_steps(prle_plan *plan, const group *gr, prle_op_plan
     return PRLE_OK;
 }
 
-static prle_status backward_of_group(prle_plan *plan, const group *gr, prle_op_plan *p)
+static prle_status backward_of_group(prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     const bool has_weights = gr->desc.kind == PRLE_OP_CONV2D || gr->desc.kind == PRLE_OP_LINEAR;
     const bool norm_params = gr->desc.kind == PRLE_OP_BATCH_NORM && plan->opts.param_grads;
@@ -462,7 +462,7 @@ static prle_status backward_build(prle_plan *plan, prle_op_plan *p)
     touch(plan, in_buffer(plan->seed), plan->n_forward);
     PRLE_TRY(gradient_copy_add(plan, output, &plain, plan->seed, &plan->grad[output]));
     for (int i = plan->n_groups - 1; i >= 0; i--) {
-        const group *gr = &plan->groups[i];
+        const plan_group *gr = &plan->groups[i];
 
         if (!gr->backward || plan->grad[gr->out] < 0)
             continue;

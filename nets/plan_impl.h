@@ -25,13 +25,13 @@ typedef struct arena_buffer {
 } arena_buffer;
 
 /** Memory that outlives a run: weights in another layout, folded or rounded. */
-typedef struct packed {
+typedef struct plan_packed {
     size_t n_bytes;
     void *data;
-} packed;
+} plan_packed;
 
 /** One call of an implementation. */
-typedef struct step {
+typedef struct plan_step {
     const prle_op_impl *impl;
     prle_op_pass pass;
     prle_node node; /* whose work this is, for messages */
@@ -41,27 +41,27 @@ typedef struct step {
     prle_op_args args;                /* the places as pointers */
     int64_t round_out, round_din;     /* floats to round to bfloat16 afterwards, when the plan is BF16 */
     int64_t *counter;                 /* num_batches_tracked to increment, or NULL */
-    int64_t grads_first, grads_count; /* gradients that are final after this step */
-} step;
+    int64_t grads_first, grads_count; /* gradients that are final after this plan_step */
+} plan_step;
 
 /** How packed weights are remade when the model's version has moved, in order. */
 typedef enum pack_kind {
     PACK_FOLD,    /* convolution and running batch norm -> weight (to) and bias (to_bias), plain */
     PACK_ROUND,   /* from -> to, rounded to bfloat16, n floats */
-    PACK_REORDER, /* step */
+    PACK_REORDER, /* plan_step */
 } pack_kind;
 
-typedef struct pack {
+typedef struct plan_pack {
     pack_kind kind;
     prle_node conv, norm; /* FOLD */
     place from, to, to_bias;
     int64_t n;
     prle_layout layout; /* REORDER: of to */
-    step step;          /* REORDER */
-} pack;
+    plan_step step;     /* REORDER */
+} plan_pack;
 
 /** Nodes computed as one operator: the value of `out` from the values of `in`. */
-typedef struct group {
+typedef struct plan_group {
     prle_node first, out; /* the operator, and the last node that was fused into it */
     prle_node norm;       /* batch norm folded into a convolution, or -1 */
     prle_op_desc desc;    /* with the plan's batch, and what was fused */
@@ -72,7 +72,7 @@ typedef struct group {
     prle_layout in_layout[PRLE_OP_MAX_IN], out_layout;
     size_t saved_bytes;
     int saved; /* buffer, or -1 */
-} group;
+} plan_group;
 
 /** A value, or gradient, of a node in one layout. */
 typedef struct copy {
@@ -87,22 +87,22 @@ struct prle_plan {
     const prle_device *device;
     prle_plan_opts opts;
     prle_dtype compute; /* F32 or F64 */
-    uint64_t version;   /* of the model when the weights were packed */
+    uint64_t version;   /* of the model when the weights were plan_packed */
 
     int n_groups, n_copies, n_buffers, n_steps, n_forward, n_packed, n_packs;
-    group *groups;
+    plan_group *groups;
     copy *copies;
     arena_buffer *buffers;
-    step *steps;
-    packed *packed;
-    pack *packs;
+    plan_step *steps;
+    plan_packed *packed;
+    plan_pack *packs;
 
     prle_node *alias;      /* [n_nodes] the node whose value this one has */
     bool *carries;         /* [n_nodes] the gradient of its value is needed */
     int *grad;             /* [n_nodes] copy index of its gradient so far, -1 */
     int *segment_uses;     /* [n_segments] backward contributions still to come */
     bool *segment_written; /* [n_segments] a contribution has been emitted */
-    step pending;          /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
+    plan_step pending;     /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
     int input, seed;       /* buffers; seed -1 without backward */
     int value[PRLE_PLAN_MAX_NODES + 1], wanted[PRLE_PLAN_MAX_NODES]; /* buffers of the kept (last: the output) and wanted nodes */
 
@@ -118,13 +118,14 @@ PRLE_NODISCARD prle_status plan_groups_make(prle_plan *plan);
 PRLE_NODISCARD prle_status plan_build(prle_plan *plan);
 
 /** Places of a parameter as the implementation wants it, adding what packing it takes. `norm` >= 0: folded into it. */
-PRLE_NODISCARD prle_status plan_pack_param(prle_plan *plan, const group *gr, int index, const prle_layout *wanted, place *out);
+PRLE_NODISCARD prle_status plan_pack_param(prle_plan *plan, const plan_group *gr, int index, const prle_layout *wanted,
+                                           place *out);
 
 /** Remakes packed weights when the model has changed. */
 PRLE_NODISCARD prle_status plan_pack_run(prle_plan *plan);
 
 /** Plans and fills a reorder of `from` (in layout a) to `to` (in layout b). */
-PRLE_NODISCARD prle_status plan_reorder_make(prle_plan *plan, const prle_layout *a, const prle_layout *b, step *out);
+PRLE_NODISCARD prle_status plan_reorder_make(prle_plan *plan, const prle_layout *a, const prle_layout *b, plan_step *out);
 
 /** Offsets for all buffers such that no two that are alive together overlap; sets arena_bytes. */
 PRLE_NODISCARD prle_status plan_arena_assign(prle_plan *plan);
@@ -133,13 +134,13 @@ PRLE_NODISCARD prle_status plan_arena_assign(prle_plan *plan);
 PRLE_NODISCARD prle_status plan_resolve(prle_plan *plan);
 
 void *plan_pointer(const prle_plan *plan, place at);
-void plan_step_resolve(prle_plan *plan, step *s);
+void plan_step_resolve(prle_plan *plan, plan_step *s);
 
 /** Rounds n floats to the nearest bfloat16, ties to even, in place. */
 void plan_round_bf16(float *values, int64_t n);
 
 /** Frees what the implementation planned. */
-void plan_step_deinit(step *s);
+void plan_step_deinit(plan_step *s);
 
 /** Appends one zeroed item to a growing list. */
 #define PLAN_APPEND(list, n) plan_append((prle_any_ptr *)&(list), &(n), sizeof *(list))

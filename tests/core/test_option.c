@@ -6,7 +6,6 @@
 #include "core/option.h"
 #include "core/rng.h"
 #include "core/types.h"
-#include "core/yaml.h"
 #include "tests/check.h"
 
 typedef enum colour { RED, GREEN, BLUE } colour;
@@ -22,15 +21,13 @@ typedef struct test_args {
     int64_t big;
     uint64_t seed;
     double scale, unset;
-    const char *out, *name, *net;
+    const char *out, *name;
     prle_strings zoo, data, files;
     const char *src;
     inner_opts inner;
 } test_args;
 
 static const char *const colour_words[] = {[RED] = "red", [GREEN] = "green", [BLUE] = "blue", NULL};
-
-static const char *const net_words[] = {"resnet50", "vgg16", NULL};
 
 static const prle_option inner_options[] = {
     {PRLE_OPTION_AT(inner_opts, rate), .name = "rate", .min = 0, .max = 1, .above_min = true, .help = "a float",
@@ -53,7 +50,6 @@ static const prle_option outer_options[] = {
     {PRLE_OPTION_AT(test_args, scale), .name = "scale", .min = 0, .max = HUGE_VAL, .help = "a double"},
     {PRLE_OPTION_AT(test_args, unset), .name = "unset", .help = "a double that may be absent"},
     {PRLE_OPTION_AT(test_args, name), .name = "long-name", .help = "a text"},
-    {PRLE_OPTION_AT(test_args, net), .name = "net", .words = net_words, .help = "a text of a few"},
     {PRLE_OPTION_AT(test_args, zoo), .name = "zoo", .min = 1, .max = 4, .help = "a list"},
     {PRLE_OPTION_AT(test_args, data), .name = "data", .many = true, .help = "paths"},
     PRLE_OPTION_END,
@@ -133,8 +129,8 @@ static void test_forms(void **state)
 {
     (void)state;
     assert_ok(PARSE("--out=a=b", "--fast", "--no-safe", "-n7", "--big", "-9223372036854775808", "--seed=18446744073709551615",
-                    "--scale", "1e-3", "--zoo", "a,b", "--zoo", "c", "--data", "1,2.h5", "3.h5", "--colour", "blue", "--net",
-                    "vgg16", "from", "--", "--file", "g"));
+                    "--scale", "1e-3", "--zoo", "a,b", "--zoo", "c", "--data", "1,2.h5", "3.h5", "--colour", "blue", "from", "--",
+                    "--file", "g"));
     assert_string_equal(args.out, "a=b");
     assert_true(args.fast && !args.safe);
     assert_int_equal(args.count, 7);
@@ -144,7 +140,6 @@ static void test_forms(void **state)
     assert_int_equal(args.data.n, 2);
     assert_string_equal(args.data.item[0], "1,2.h5");
     assert_int_equal(args.inner.colour, BLUE);
-    assert_string_equal(args.net, "vgg16");
     assert_string_equal(args.src, "from");
     assert_int_equal(args.files.n, 2);
     assert_string_equal(args.files.item[0], "--file");
@@ -250,8 +245,6 @@ static void test_argument_messages(void **state)
         {"--big=9223372036854775808", "option big = \"9223372036854775808\" (command line): expected an integer"},
         {"--seed=-1", "expected an integer of at least 0"},
         {"--seed=18446744073709551616", "expected an integer of at least 0"},
-        {"--scale=1\n2", "option scale = \"1?2\" (command line)"},
-        {"--net=vgg", "option net = \"vgg\" (command line): expected one of resnet50, vgg16; did you mean vgg16?"},
         {"--scale=nan", "option scale = \"nan\" (command line): expected a number of at least 0"},
         {"--scale=inf", "expected a number of at least 0"},
         {"--scale=1e999", "expected a number of at least 0"},
@@ -486,40 +479,6 @@ static void test_random_arguments(void **state)
     assert_int_equal(prle_alloc_live(), live);
 }
 
-/* Bytes of a good file changed, removed, doubled. */
-static void test_random_files(void **state)
-{
-    (void)state;
-    static const char good[] = "count: 20\nzoo: [a, \"b,c\"]\nout: ~\ntest:\n  fast: yes\n  data:\n  - 'x'\n  - |\n    y\nother: "
-                               "{w: [1, {a: &b !!str c}]}\n";
-    static const char bytes[] = "\n :-[]{}&*!|>'\"%@`#,?\t\\~a0\xff\x80\x01";
-    prle_rng rng = prle_rng_make(9, 0, 0, PRLE_RNG_TEST);
-
-    const int64_t live = prle_alloc_live();
-    for (int i = 0; i < 5000; i++) {
-        char text[2 * sizeof good];
-        size_t n = sizeof good - 1;
-        memcpy(text, good, n);
-        for (uint32_t k = 1 + prle_rng_below(&rng, 4); k > 0; k--) {
-            const size_t at = prle_rng_below(&rng, (uint32_t)n), length = prle_rng_below(&rng, 8);
-            if (prle_rng_below(&rng, 2) == 0 || at + length > n || n + length > sizeof text)
-                text[at] = bytes[prle_rng_below(&rng, sizeof bytes - 1)];
-            else if (prle_rng_below(&rng, 2) == 0) {
-                memmove(text + at, text + at + length, n - at - length);
-                n -= length;
-            } else {
-                memmove(text + at + length, text + at, n - at);
-                n += length;
-            }
-        }
-        prle_yaml *yaml = NULL;
-        const prle_status st = prle_yaml_parse("text", text, n, &yaml);
-        assert_true(st == PRLE_OK ? yaml != NULL : st == PRLE_EFORMAT && yaml == NULL);
-        prle_yaml_destroy(yaml);
-    }
-    assert_int_equal(prle_alloc_live(), live);
-}
-
 static void test_every_allocation_fails(void **state)
 {
     (void)state;
@@ -588,7 +547,6 @@ int main(void)
         cmocka_unit_test_teardown(test_dump_reload, cleanup),
         cmocka_unit_test_teardown(test_help, cleanup),
         cmocka_unit_test_teardown(test_random_arguments, cleanup),
-        cmocka_unit_test_teardown(test_random_files, cleanup),
         cmocka_unit_test_teardown(test_every_allocation_fails, cleanup),
         cmocka_unit_test_teardown(test_long_list, cleanup),
     };

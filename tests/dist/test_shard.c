@@ -35,18 +35,18 @@ static void test_shards_cover(void **state)
 static double score_of(int64_t item) { return (double)(item * 37 % 101) / 7; }
 
 /* This rank's scores by `shard`, last item first, into own; room for one more. */
-static int64_t scores_make(const prle_shard *shard, prle_score own[MAX_ITEMS + 1])
+static int64_t scores_make(const prle_shard *shard, prle_item_score own[MAX_ITEMS + 1])
 {
     for (int64_t i = 0; i < shard->n; i++) {
         const int64_t item = prle_shard_item(shard, shard->n - 1 - i);
-        own[i] = (prle_score){.item = item, .score = score_of(item)};
+        own[i] = (prle_item_score){.item = item, .score = score_of(item)};
     }
     return shard->n;
 }
 
 static void check_gather(prle_shard shard, int64_t n_items)
 {
-    prle_score own[MAX_ITEMS + 1];
+    prle_item_score own[MAX_ITEMS + 1];
     double *scores = NULL;
     int64_t n_wrong = 0;
     const int64_t n_own = scores_make(&shard, own);
@@ -72,11 +72,11 @@ static void test_gather(void **state)
 }
 
 /* The last rank hands in a wrong list; rank 0 names the item, the others say where to look. */
-static void check_refused(int64_t n_items, int64_t drop, prle_score extra, const char *text)
+static void check_refused(int64_t n_items, int64_t drop, prle_item_score extra, const char *text)
 {
     const prle_shard shard = prle_shard_strided(n_items, world->rank, world->size);
     const bool last = world->rank == world->size - 1;
-    prle_score own[MAX_ITEMS + 1];
+    prle_item_score own[MAX_ITEMS + 1];
     double *scores = NULL;
     int64_t n_own = scores_make(&shard, own);
 
@@ -94,10 +94,10 @@ static void test_refuses(void **state)
     (void)state;
     const int64_t live = prle_alloc_live();
 
-    check_refused(50, 1, (prle_score){0}, "was scored by no rank");
-    check_refused(50, 0, (prle_score){.item = 13, .score = 1}, "item 13 was scored twice");
-    check_refused(50, 0, (prle_score){.item = 50, .score = 1}, "item 50 of 50");
-    check_refused(50, 0, (prle_score){.item = -1, .score = 1}, "item -1 of 50");
+    check_refused(50, 1, (prle_item_score){0}, "was scored by no rank");
+    check_refused(50, 0, (prle_item_score){.item = 13, .score = 1}, "item 13 was scored twice");
+    check_refused(50, 0, (prle_item_score){.item = 50, .score = 1}, "item 50 of 50");
+    check_refused(50, 0, (prle_item_score){.item = -1, .score = 1}, "item -1 of 50");
     assert_all(prle_alloc_live() == live);
 }
 
@@ -107,7 +107,7 @@ static void test_without_memory(void **state)
     (void)state;
     const prle_shard shard = prle_shard_strided(50, world->rank, world->size);
     const int64_t live = prle_alloc_live();
-    prle_score own[MAX_ITEMS + 1];
+    prle_item_score own[MAX_ITEMS + 1];
     double *scores = NULL;
     const int64_t n_own = scores_make(&shard, own);
 

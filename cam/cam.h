@@ -1,0 +1,64 @@
+/* cam.h - class activation maps of a network: Grad-CAM, by the closed form where the network's tail allows it. */
+#pragma once
+#include "nets/model.h"
+#include "nets/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Which class is explained. */
+typedef enum prle_cam_target {
+    PRLE_CAM_LABEL,  /* the image's own class */
+    PRLE_CAM_FAKE,   /* "fake", for every image (Eq. 3 read strictly) */
+    PRLE_CAM_ARGMAX, /* the class the network decides for */
+} prle_cam_target;
+
+/** What is differentiated. */
+typedef enum prle_cam_score {
+    PRLE_CAM_PROB,  /* the probability, by its margin z_c - z_other: the positive factor p(1-p) falls out of the normalised map */
+    PRLE_CAM_LOGIT, /* the logit z_c alone */
+} prle_cam_score;
+
+extern const char *const prle_cam_target_words[];
+extern const char *const prle_cam_score_words[];
+
+typedef struct prle_cam_opts {
+    int64_t batch;
+    prle_dtype dtype;
+    prle_cam_target target;
+    prle_cam_score score;
+    prle_nodes nodes; /* whose maps; n = 0: the network's default */
+    bool general;     /* the backward path even where the closed form would do */
+} prle_cam_opts;
+#define PRLE_CAM_OPTS_DEFAULT ((prle_cam_opts){.batch = 16})
+
+typedef struct prle_cam_engine prle_cam_engine;
+
+/** Plans. The model is borrowed and in inference mode (running statistics, no dropout). */
+PRLE_NODISCARD prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, const prle_cam_opts *opts);
+void prle_cam_engine_destroy(prle_cam_engine *engine); /* NULL is fine */
+
+/** Size of the maps: the largest native size among the nodes. */
+void prle_cam_engine_size(const prle_cam_engine *engine, int64_t *height, int64_t *width);
+bool prle_cam_engine_is_closed_form(const prle_cam_engine *engine);
+
+/**
+ * Grad-CAM (Eq. 3 of arXiv 2307.12534; Selvaraju et al., arXiv 1610.02391):
+ *
+ *   w_k = 1/(UV) sum_{u,v} d score / d H_k[u,v],   A = ReLU( sum_k w_k H_k ),   then A <- (A - min A) / (max A - min A)
+ *
+ * Several nodes: each normalised, resized to the largest, averaged, normalised again.
+ *
+ * images  in   [n,3,H,W]  normalised, float or double as the plan computes; 1 <= n <= opts.batch
+ * labels  in   [n]        0 real, 1 fake; used by target LABEL
+ * cam     out  [n,h,w]    in [0,1]; a constant map is all zero
+ * scores  out  [n]        P(fake); NULL when not wanted
+ * PRLE_ENUMERIC names the image of the batch and the place of a value that is not finite.
+ */
+PRLE_NODISCARD prle_status prle_cam_engine_run(prle_cam_engine *engine, const void *images, const uint8_t *labels, int64_t n,
+                                               float *cam, double *scores);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,216 @@
+/* stage.c - see stage.h. */
+#include "cam/stage.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "augment/loader.h"
+#include "cam/cam_file.h"
+#include "core/alloc.h"
+#include "core/file.h"
+#include "core/hash.h"
+#include "dist/units.h"
+
+enum { NODES_BYTES = PRLE_PLAN_MAX_NODES * PRLE_NAME_BYTES };
+
+typedef struct stage {
+    const prle_cam_stage_opts *o;
+    const prle_faces *faces;
+    prle_model *model;
+    prle_cam_engine *engine;
+    prle_loader *loader;
+    int64_t *index, n; /* images of the split */
+    float *cam;        /* [PRLE_UNIT_ITEMS, h, w] */
+    char *path, *parts;
+    char nodes[NODES_BYTES], weights[17], faces_hash[17];
+    prle_cam_info info;
+    prle_progress *progress;
+    int64_t shown;
+} stage;
+
+/* Batches of one unit: whole ones and a rest. */
+static prle_status unit_load(stage *s, int64_t first, int64_t n)
+{
+    uint32_t samples[PRLE_UNIT_ITEMS];
+    int64_t sizes[PRLE_UNIT_ITEMS], n_batches = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        samples[i] = (uint32_t)s->index[first + i];
+    for (int64_t at = 0; at < n; at += s->o->cam.batch)
+        sizes[n_batches++] = n - at < s->o->cam.batch ? n - at : s->o->cam.batch;
+    return prle_loader_begin(s->loader, 0, samples, sizes, n_batches);
+}
+
+static prle_status unit_process(void *ctx, int64_t first, int64_t n, const char *path)
+{
+    stage *s = ctx;
+    const prle_batch *batch = NULL;
+    const int64_t pixels = s->info.height * s->info.width;
+
+    PRLE_TRY(unit_load(s, first, n));
+    for (int64_t done = 0; done < n; done += batch->n) {
+        PRLE_TRY(prle_loader_next(s->loader, &batch));
+        if (prle_cam_engine_run(s->engine, batch->images, batch->labels, batch->n, s->cam + done * pixels, NULL) != PRLE_OK)
+            return prle_error_prefix("%s: images %" PRId64 " ... %" PRId64, s->faces->path, s->index[first + done],
+                                     s->index[first + done + batch->n - 1]);
+    }
+    return prle_cam_part_write(path, &s->info, s->index + first, n, s->cam);
+}
+
+static prle_status unit_check(void *ctx, int64_t first, int64_t n, const char *path)
+{
+    stage *s = ctx;
+
+    return prle_cam_part_check(path, &s->info, s->index + first, n);
+}
+
+static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prle_comm *comm)
+{
+    stage *s = ctx;
+
+    (void)comm;
+    return prle_cam_compact(s->path, &s->info, parts_dir, n_units);
+}
+
+static void show(void *ctx, const prle_units_progress *p)
+{
+    stage *s = ctx;
+
+    prle_progress_add(s->progress, (p->all_done - s->shown) * PRLE_UNIT_ITEMS);
+    s->shown = p->all_done;
+}
+
+/* "act4" or "features.28,features.29" */
+static void nodes_print(stage *s)
+{
+    const prle_graph *g = s->model->graph;
+    const prle_nodes *nodes = &s->o->cam.nodes;
+    size_t used = 0;
+
+    if (nodes->n == 0)
+        snprintf(s->nodes, sizeof s->nodes, "%s", g->node[g->cam].name);
+    for (int i = 0; i < nodes->n; i++)
+        used += (size_t)snprintf(s->nodes + used, sizeof s->nodes - used, "%s%s", i > 0 ? "," : "", g->node[nodes->node[i]].name);
+}
+
+static prle_status stage_init(stage *s)
+{
+    const char *member = s->o->member != NULL ? s->o->member : s->model->graph->name;
+    prle_faces_query query = PRLE_FACES_QUERY_DEFAULT;
+    prle_loader_opts loader = PRLE_LOADER_OPTS_DEFAULT;
+
+    PRLE_TRY(prle_asprintf(&s->path, "%s/%s.h5", s->o->out, member));
+    PRLE_TRY(prle_asprintf(&s->parts, "%s/%s.parts", s->o->out, member));
+    PRLE_TRY(prle_folder_make(s->o->out));
+    query.split = s->o->split;
+    PRLE_TRY(prle_faces_select(s->faces, &query, &s->index, &s->n));
+    PRLE_CHECK(s->n > 0, PRLE_EFORMAT, "%s: no images in split %s", s->faces->path, prle_split_name(s->o->split));
+    PRLE_TRY(prle_cam_engine_create(&s->engine, s->model, &s->o->cam));
+    loader.height = s->model->opts.height;
+    loader.width = s->model->opts.width;
+    loader.dtype = s->model->dtype;
+    loader.mask.kind = PRLE_MASK_NONE;
+    loader.threads = s->o->loader_threads;
+    memcpy(loader.mean, s->o->mean, sizeof loader.mean);
+    memcpy(loader.std, s->o->std, sizeof loader.std);
+    PRLE_TRY(prle_loader_create(&s->loader, s->faces, NULL, &loader, s->o->cam.batch));
+    nodes_print(s);
+    s->info = (prle_cam_info){.n = s->faces->n,
+                              .net = s->model->graph->name,
+                              .node = s->nodes,
+                              .method = "gradcam",
+                              .target = prle_cam_target_words[s->o->cam.target],
+                              .score = prle_cam_score_words[s->o->cam.score],
+                              .weights = prle_hash_print(s->o->weights_hash, s->weights),
+                              .faces = prle_hash_print(s->faces->content_hash, s->faces_hash)};
+    prle_cam_engine_size(s->engine, &s->info.height, &s->info.width);
+    return PRLE_NEW(s->cam, PRLE_UNIT_ITEMS * s->info.height * s->info.width);
+}
+
+/* Whether the finished file is there, made as we would make it. */
+static prle_status look_if_done(const stage *s, bool *done)
+{
+    prle_cam *cam = NULL;
+
+    *done = prle_file_exists(s->path);
+    if (!*done)
+        return PRLE_OK;
+    PRLE_TRY(prle_cam_open(s->path, &cam));
+    const bool same = strcmp(cam->info.weights, s->info.weights) == 0 && strcmp(cam->info.faces, s->info.faces) == 0 &&
+                      strcmp(cam->info.node, s->info.node) == 0 && strcmp(cam->info.target, s->info.target) == 0 &&
+                      strcmp(cam->info.score, s->info.score) == 0;
+    const bool whole = cam->count == s->n;
+    prle_cam_close(cam);
+    PRLE_CHECK(same, PRLE_EINVAL,
+               "%s: was made from other weights, images, nodes or targets; remove it, or choose another folder or --member",
+               s->path);
+    PRLE_CHECK(whole, PRLE_EINVAL, "%s: covers another split; remove it, or choose another folder", s->path);
+    return PRLE_OK;
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *report)
+{
+    prle_units_opts units = PRLE_UNITS_OPTS_DEFAULT;
+    prle_progress_opts progress = PRLE_PROGRESS_OPTS_DEFAULT;
+
+    progress.what = s->model->graph->name;
+    progress.total = s->n;
+    progress.rank = comm->rank;
+    PRLE_TRY(prle_progress_create(&s->progress, &progress));
+    units.parts_dir = s->parts;
+    units.n_items = s->n;
+    units.ctx = s;
+    units.process = unit_process;
+    units.check = unit_check;
+    units.finish = finish;
+    units.progress = show;
+    PRLE_TRY(prle_units_run(comm, &units));
+    report->already = s->n - s->shown * PRLE_UNIT_ITEMS > 0 ? s->n - s->shown * PRLE_UNIT_ITEMS : 0;
+    prle_progress_end(s->progress);
+    return PRLE_OK;
+}
+
+prle_status prle_cam_stage_run(prle_cam_stage_report *report, prle_model *model, const prle_faces *faces,
+                               const prle_cam_stage_opts *opts, prle_comm *comm)
+{
+    prle_status st = PRLE_OK;
+    stage s = {.o = opts, .faces = faces, .model = model};
+    prle_cam_stage_report r = {0};
+    const double begin = now_seconds();
+    bool done = false;
+
+    st = stage_init(&s);
+    if (st == PRLE_OK)
+        st = look_if_done(&s, &done);
+    PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the maps"));
+    if (done)
+        r.already = s.n;
+    else
+        PRLE_TRY_OUT(units_run(&s, comm, &r));
+    r.images = s.n;
+    r.was_done = done;
+    r.height = s.info.height;
+    r.width = s.info.width;
+    r.closed_form = prle_cam_engine_is_closed_form(s.engine);
+    r.seconds = now_seconds() - begin;
+    *report = r;
+out:
+    prle_progress_destroy(s.progress);
+    prle_loader_destroy(s.loader);
+    prle_cam_engine_destroy(s.engine);
+    prle_free(s.index);
+    prle_free(s.cam);
+    prle_free(s.path);
+    prle_free(s.parts);
+    return st;
+}

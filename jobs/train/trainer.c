@@ -1,0 +1,609 @@
+/* trainer.c - see trainer.h. One step: batch from the loader, forward, loss, backward, gradients summed over ranks, optimiser. */
+#include "jobs/train/trainer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/alloc.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/progress.h"
+#include "dist/sampler.h"
+#include "dist/stop.h"
+#include "dist/watchdog.h"
+#include "jobs/score.h"
+#include "jobs/train/run_folder.h"
+#include "nets/loss.h"
+#include "nets/plan.h"
+
+const char *const prle_balance_words[] = {
+    [PRLE_BALANCE_NONE] = "none", [PRLE_BALANCE_WEIGHTS] = "weights", [PRLE_BALANCE_SAMPLES] = "samples", NULL};
+
+typedef struct trainer {
+    const prle_train_opts *o;
+    const prle_train_data *data;
+    prle_comm *comm;
+    prle_dtype dtype;
+    uint64_t seed;
+
+    int64_t *train, *val; /* indices of images */
+    int64_t n_train, n_val;
+    double class_weight[2];
+
+    prle_model *model;
+    prle_optim *optim;
+    prle_plan *plan, *tail; /* of a whole step, and of the epoch's last one where it is smaller; either may be NULL */
+    int64_t plan_batch, tail_batch;
+    prle_sampler *sampler;
+    prle_loader *loader;
+    prle_grad_sum *grad_sum;
+    prle_scorer *scorer;
+    double *weights; /* [plan_batch] */
+
+    prle_checkpoint_info info;
+    prle_run_state state;
+    prle_jsonl *log; /* rank 0 */
+    prle_progress *progress;
+    double last_checkpoint; /* seconds */
+    prle_train_report report;
+} trainer;
+
+static double now_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- setting up ---- */
+
+static prle_status select_split(const trainer *t, prle_split split, int64_t **index, int64_t *n)
+{
+    prle_faces_query query = PRLE_FACES_QUERY_DEFAULT;
+
+    query.split = split;
+    query.methods = t->data->methods;
+    query.n_methods = t->data->n_methods;
+    query.max_frames = t->o->max_frames;
+    return prle_faces_select(t->data->faces, &query, index, n);
+}
+
+static void count_classes(const trainer *t, const int64_t *index, int64_t n, int64_t count[2])
+{
+    count[0] = count[1] = 0;
+    for (int64_t i = 0; i < n; i++)
+        count[t->data->faces->label[index[i]]]++;
+}
+
+static prle_status data_select(trainer *t)
+{
+    int64_t train[2], val[2];
+
+    PRLE_TRY(select_split(t, PRLE_SPLIT_TRAIN, &t->train, &t->n_train));
+    PRLE_TRY(select_split(t, PRLE_SPLIT_VAL, &t->val, &t->n_val));
+    count_classes(t, t->train, t->n_train, train);
+    count_classes(t, t->val, t->n_val, val);
+    PRLE_CHECK(train[0] > 0 && train[1] > 0, PRLE_EFORMAT,
+               "%s: the training split has %" PRId64 " real and %" PRId64 " fake images; both are needed", t->data->faces->path,
+               train[0], train[1]);
+    if (val[0] == 0 || val[1] == 0)
+        prle_log(PRLE_LOG_WARN, "train",
+                 "validation split has %" PRId64 " real and %" PRId64 " fake images: no AUC, the last epoch counts as the best",
+                 val[0], val[1]);
+    for (int c = 0; c < 2; c++)
+        t->class_weight[c] = t->o->balance == PRLE_BALANCE_WEIGHTS ? (double)t->n_train / (2.0 * (double)train[c]) : 1;
+    return PRLE_OK;
+}
+
+static prle_status sampler_make(trainer *t)
+{
+    prle_status st = PRLE_OK;
+    uint8_t *classes = NULL;
+    prle_sampler_opts opts = {
+        .seed = t->seed, .n = t->n_train, .batch = t->o->batch, .rank = t->comm->rank, .size = t->comm->size};
+
+    if (t->o->balance == PRLE_BALANCE_SAMPLES) {
+        PRLE_TRY(PRLE_NEW(classes, t->n_train));
+        for (int64_t i = 0; i < t->n_train; i++)
+            classes[i] = t->data->faces->label[t->train[i]];
+        opts.classes = classes;
+        opts.n_classes = 2;
+    }
+    st = prle_sampler_create(&t->sampler, &opts);
+    prle_free(classes);
+    return st;
+}
+
+static prle_status model_make(trainer *t)
+{
+    const prle_net_opts net = {.height = t->o->size, .width = t->o->size, .classes = t->o->classes};
+    int n_loaded = 0;
+
+    PRLE_TRY(prle_model_create(&t->model, t->o->net, &net, t->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
+    PRLE_TRY(prle_model_grads_require(t->model));
+    prle_model_init(t->model, t->seed);
+    if (t->o->init != NULL) {
+        PRLE_TRY(prle_model_start_from(t->model, t->o->init, &n_loaded));
+        prle_log(PRLE_LOG_INFO, "train", "%d of %d tensors from %s", n_loaded, t->model->graph->n_segments, t->o->init);
+    }
+    return prle_optim_create(&t->optim, t->model, &t->o->optim);
+}
+
+/* This rank's part of a step of n_global samples has as many samples as its plan, or none. */
+static int64_t share_of(const trainer *t, int64_t n_global)
+{
+    return (n_global - t->comm->rank + t->comm->size - 1) / t->comm->size;
+}
+
+static prle_status plans_make(trainer *t)
+{
+    const int64_t n = prle_sampler_count(t->sampler), ragged = n % t->o->batch;
+    prle_plan_opts opts = {
+        .dtype = t->dtype, .batch_stats = true, .dropout = true, .param_grads = true, .bn_comm = t->o->sync_bn ? t->comm : NULL};
+
+    if (n >= t->o->batch) {
+        opts.batch = t->plan_batch = share_of(t, t->o->batch);
+        PRLE_TRY(prle_plan_create(&t->plan, t->model, prle_device_cpu(), &opts));
+    }
+    if (ragged > 0) {
+        opts.batch = t->tail_batch = share_of(t, ragged) > 0 ? share_of(t, ragged) : 1;
+        PRLE_TRY(prle_plan_create(&t->tail, t->model, prle_device_cpu(), &opts));
+    }
+    return PRLE_NEW(t->weights, t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch);
+}
+
+static prle_status loaders_make(trainer *t)
+{
+    prle_loader_opts opts = PRLE_LOADER_OPTS_DEFAULT;
+    prle_score_opts score = {
+        .dtype = t->dtype, .batch = t->o->eval_batch, .loader_threads = t->o->loader_threads, .seed = t->seed};
+
+    opts.height = opts.width = t->o->size;
+    opts.dtype = t->model->dtype;
+    opts.mask = t->o->mask;
+    opts.augment = t->o->augment;
+    opts.threads = t->o->loader_threads;
+    opts.seed = opts.mask.seed = t->seed;
+    memcpy(t->info.mean, opts.mean, sizeof t->info.mean);
+    memcpy(t->info.std, opts.std, sizeof t->info.std);
+    memcpy(score.mean, opts.mean, sizeof score.mean);
+    memcpy(score.std, opts.std, sizeof score.std);
+    score.mask = PRLE_MASK_OPTS_DEFAULT;
+    score.mask.kind = PRLE_MASK_NONE;
+    PRLE_TRY(prle_loader_create(&t->loader, t->data->faces, t->data->maps, &opts,
+                                t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch));
+    return prle_scorer_create(&t->scorer, t->model, t->data->faces, &score);
+}
+
+/* ---- the run folder ---- */
+
+/* Tells of everything that changes the bits of a resumed run. */
+static void resume_compare(const trainer *t, const prle_run_state *now)
+{
+    const prle_run_state *was = &t->state;
+
+    if (was->ranks != now->ranks || was->threads != now->threads)
+        prle_log(PRLE_LOG_WARN, "train",
+                 "resumed with %" PRId64 " ranks of %" PRId64 " threads, begun with %" PRId64 " of %" PRId64
+                 ": the same images and masks, but sums are rounded otherwise",
+                 now->ranks, now->threads, was->ranks, was->threads);
+}
+
+static prle_status resume_check(const trainer *t, const prle_run_state *now)
+{
+    const prle_run_state *was = &t->state;
+
+    PRLE_CHECK(was->faces_hash == now->faces_hash, PRLE_EINVAL, "%s: was trained on another face store than %s", t->o->run,
+               t->data->faces->path);
+    PRLE_CHECK(was->seed == now->seed && was->batch == now->batch && was->samples == now->samples, PRLE_EINVAL,
+               "%s: was begun with seed %" PRIu64 ", batch %" PRId64 " and %" PRId64 " training images, not %" PRIu64 ", %" PRId64
+               " and %" PRId64,
+               t->o->run, was->seed, was->batch, was->samples, now->seed, now->batch, now->samples);
+    resume_compare(t, now);
+    return PRLE_OK;
+}
+
+static prle_status folder_open(trainer *t, const char *config, bool found)
+{
+    prle_status st = PRLE_OK;
+    char *path = NULL;
+
+    if (t->comm->rank != 0)
+        return PRLE_OK;
+    if (config != NULL) {
+        PRLE_TRY_OUT(prle_path_join(t->o->run, "config.yaml", &path));
+        PRLE_TRY_OUT(prle_file_write_atomic(path, config, strlen(config)));
+        prle_free(path);
+        path = NULL;
+    }
+    PRLE_TRY_OUT(prle_path_join(t->o->run, "log.jsonl", &path));
+    PRLE_TRY_OUT(prle_jsonl_open(&t->log, path, found ? t->state.log_bytes : 0));
+out:
+    prle_free(path);
+    return st;
+}
+
+static prle_status run_begin(trainer *t, int threads, const char *config)
+{
+    prle_run_state fresh = {.best_auc = NAN,
+                            .best_epoch = -1,
+                            .ranks = t->comm->size,
+                            .threads = threads,
+                            .batch = t->o->batch,
+                            .samples = t->n_train,
+                            .seed = t->seed,
+                            .faces_hash = t->data->faces->content_hash};
+    bool found = false;
+
+    PRLE_TRY(prle_folder_make(t->o->run));
+    PRLE_TRY(prle_run_load(t->o->run, t->model, t->optim, &t->info, &t->state, &found));
+    PRLE_CHECK(!found || t->o->resume, PRLE_EINVAL,
+               "%s: a run is here already; add --resume to go on with it, or choose another --run", t->o->run);
+    if (found) {
+        PRLE_TRY(resume_check(t, &fresh));
+        prle_log(PRLE_LOG_INFO, "train", "%s: going on at epoch %" PRId64 ", step %" PRId64, t->o->run, t->state.epoch + 1,
+                 t->state.epoch_step);
+        t->state.ranks = fresh.ranks;
+        t->state.threads = fresh.threads;
+    } else {
+        t->state = fresh;
+        t->info.threshold_eer = t->info.val_auc = NAN;
+    }
+    return folder_open(t, config, found);
+}
+
+static prle_status checkpoint_save(trainer *t, const char *name, const prle_optim *optim)
+{
+    prle_status st = PRLE_OK;
+
+    t->info.epoch = t->state.epoch;
+    t->info.step = t->state.step;
+    if (t->comm->rank == 0) {
+        t->state.log_bytes = prle_jsonl_bytes(t->log);
+        st = prle_run_save(t->o->run, name, t->model, &t->info, optim, &t->state);
+    }
+    t->last_checkpoint = now_seconds();
+    return prle_comm_agree(t->comm, st, "checkpoint");
+}
+
+/* ---- one step ---- */
+
+static prle_status grads_ready(void *ctx, int64_t offset, int64_t n)
+{
+    prle_grad_sum_ready(ctx, offset, n);
+    return PRLE_OK;
+}
+
+/* Local statistics differ between ranks: the mean, weighted by their shares, so that all ranks hold the same. */
+static prle_status stats_average(trainer *t, double share)
+{
+    const int64_t n = t->model->graph->n_stats;
+
+    if (t->comm->size == 1 || t->o->sync_bn)
+        return PRLE_OK;
+    for (int64_t i = 0; i < n; i++) {
+        if (t->model->dtype == PRLE_F64)
+            ((double *)t->model->stats)[i] *= share;
+        else
+            ((float *)t->model->stats)[i] *= (float)share;
+    }
+    return prle_comm_sum(t->comm, t->model->stats, n, t->model->dtype, "running statistics");
+}
+
+static void batch_into_plan(const trainer *t, prle_plan *plan, int64_t plan_batch, const prle_batch *batch)
+{
+    const size_t image_bytes = (size_t)(3 * t->o->size * t->o->size) * prle_dtype_bytes(t->model->dtype);
+
+    if (batch->n > 0)
+        memcpy(prle_plan_input(plan), batch->images, (size_t)batch->n * image_bytes);
+    else
+        memset(prle_plan_input(plan), 0, (size_t)plan_batch * image_bytes);
+}
+
+/* Loss of this rank's samples and the seed of backward; a rank without samples has a seed of zeros. */
+static double loss_and_seed(trainer *t, prle_plan *plan, int64_t plan_batch, const prle_batch *batch, double scale)
+{
+    const size_t seed_bytes = (size_t)(plan_batch * t->o->classes) * prle_dtype_bytes(t->model->dtype);
+
+    if (batch->n == 0) {
+        memset(prle_plan_seed(plan), 0, seed_bytes);
+        return 0;
+    }
+    for (int64_t i = 0; i < batch->n; i++)
+        t->weights[i] = batch->weights[i] * t->class_weight[batch->labels[i]];
+    return prle_loss(prle_plan_output(plan), batch->n, t->o->classes, t->model->dtype, batch->labels, t->weights, scale,
+                     prle_plan_seed(plan));
+}
+
+static prle_status clip(trainer *t, double *norm)
+{
+    *norm = t->o->clip_norm > 0 ? prle_grad_norm(t->model) : 0;
+    PRLE_CHECK(isfinite(*norm), PRLE_ENUMERIC,
+               "the gradient is not finite at epoch %" PRId64 ", step %" PRId64 "; a lower --lr may help", t->state.epoch + 1,
+               t->state.epoch_step);
+    if (t->o->clip_norm > 0 && *norm > t->o->clip_norm)
+        prle_grad_scale(t->model, t->o->clip_norm / *norm);
+    return PRLE_OK;
+}
+
+typedef struct step_result {
+    double loss, norm, lr;
+    int64_t n, n_masked; /* of all ranks */
+} step_result;
+
+/* One optimiser step on this rank's batch of a step with n_global samples over all ranks. */
+static prle_status step_run(trainer *t, const prle_batch *batch, int64_t n_global, int64_t total_steps, step_result *out)
+{
+    const bool whole = n_global == t->o->batch;
+    prle_plan *plan = whole ? t->plan : t->tail;
+    const int64_t plan_batch = whole ? t->plan_batch : t->tail_batch;
+    const prle_op_run_info info = {
+        .n_valid = batch->n, .seed = t->seed, .epoch = (uint32_t)t->state.epoch, .samples = batch->n > 0 ? batch->samples : NULL};
+    double sums[2] = {0, 0};
+
+    batch_into_plan(t, plan, plan_batch, batch);
+    PRLE_TRY(prle_plan_forward(plan, &info));
+    sums[0] = loss_and_seed(t, plan, plan_batch, batch, 1.0 / (double)n_global);
+    for (int64_t i = 0; i < batch->n; i++)
+        sums[1] += batch->masked[i];
+    PRLE_TRY(prle_plan_backward(plan, &info, grads_ready, t->grad_sum));
+    PRLE_TRY(prle_grad_sum_wait(t->grad_sum));
+    PRLE_TRY(stats_average(t, (double)batch->n / (double)n_global));
+    PRLE_TRY(prle_comm_sum(t->comm, sums, 2, PRLE_F64, "loss"));
+    PRLE_CHECK(isfinite(sums[0]), PRLE_ENUMERIC, "the loss is %g at epoch %" PRId64 ", step %" PRId64 "; a lower --lr may help",
+               sums[0], t->state.epoch + 1, t->state.epoch_step);
+    *out = (step_result){.loss = sums[0],
+                         .n = n_global,
+                         .n_masked = (int64_t)sums[1],
+                         .lr = prle_schedule_lr(&t->o->schedule, t->state.step, total_steps, t->state.epoch)};
+    PRLE_TRY(clip(t, &out->norm));
+    prle_optim_step(t->optim, t->model, out->lr);
+    return PRLE_OK;
+}
+
+static prle_status step_log(trainer *t, const step_result *r)
+{
+    prle_json_writer json = {0};
+
+    prle_progress_note(t->progress, "loss %.4f", r->loss);
+    if (t->log == NULL || t->state.step % t->o->log_every != 0)
+        return PRLE_OK;
+    prle_json_begin_object(&json, NULL);
+    prle_json_add_text(&json, "record", "step");
+    prle_json_add_int(&json, "epoch", t->state.epoch + 1);
+    prle_json_add_int(&json, "step", t->state.step);
+    prle_json_add_double(&json, "loss_nats", r->loss);
+    prle_json_add_double(&json, "lr", r->lr);
+    if (t->o->clip_norm > 0)
+        prle_json_add_double(&json, "grad_norm", r->norm);
+    prle_json_add_int(&json, "samples", r->n);
+    prle_json_add_int(&json, "masked", r->n_masked);
+    prle_json_end(&json);
+    return prle_jsonl_append(t->log, &json);
+}
+
+/* ---- one epoch ---- */
+
+/* The loader gets this rank's shares from the next step to the epoch's end. */
+static prle_status epoch_begin(trainer *t)
+{
+    prle_status st = PRLE_OK;
+    const int64_t steps = prle_sampler_steps(t->sampler), first = t->state.epoch_step;
+    uint32_t *samples = NULL;
+    int64_t *sizes = NULL, n = 0;
+
+    prle_sampler_epoch_set(t->sampler, (uint32_t)t->state.epoch);
+    PRLE_TRY_OUT(PRLE_NEW(sizes, steps - first));
+    PRLE_TRY_OUT(PRLE_NEW(samples, prle_sampler_count(t->sampler)));
+    for (int64_t s = first; s < steps; s++) {
+        const prle_sampler_share share = prle_sampler_step(t->sampler, s);
+        for (int64_t i = 0; i < share.n; i++)
+            samples[n++] = (uint32_t)t->train[share.samples[i * share.stride]];
+        sizes[s - first] = share.n;
+    }
+    PRLE_TRY_OUT(prle_loader_begin(t->loader, (uint32_t)t->state.epoch, samples, sizes, steps - first));
+out:
+    prle_free(samples);
+    prle_free(sizes);
+    return st;
+}
+
+/* Frame scores of the validation split: AUC, and the threshold of equal errors. */
+static prle_status validate(trainer *t, double *auc)
+{
+    prle_status st = PRLE_OK;
+    const prle_faces *f = t->data->faces;
+    double *values = NULL;
+    prle_score *scores = NULL;
+    prle_metrics metrics;
+
+    *auc = NAN;
+    if (t->n_val == 0)
+        return PRLE_OK;
+    PRLE_TRY_OUT(prle_scorer_run(t->scorer, &values, t->val, t->n_val, t->comm, NULL));
+    PRLE_TRY_OUT(PRLE_NEW(scores, t->n_val));
+    for (int64_t i = 0; i < t->n_val; i++) {
+        const int64_t at = t->val[i];
+        scores[i] = (prle_score){.score = values[i],
+                                 .video = f->video[at],
+                                 .identity = f->identity[at],
+                                 .method = f->method[at],
+                                 .label = f->label[at]};
+    }
+    PRLE_TRY_OUT(prle_metrics_compute(&metrics, scores, t->n_val, 0.5));
+    *auc = metrics.value[PRLE_METRIC_AUC];
+    t->info.threshold_eer = NAN;
+    if (metrics.n_real > 0 && metrics.n_fake > 0)
+        PRLE_TRY_OUT(prle_threshold_at_eer(&t->info.threshold_eer, scores, t->n_val));
+out:
+    prle_free(values);
+    prle_free(scores);
+    return st;
+}
+
+static prle_status epoch_log(trainer *t, double auc)
+{
+    const double loss = t->state.epoch_loss / (double)t->state.epoch_samples;
+    prle_json_writer json = {0};
+
+    prle_log(PRLE_LOG_INFO, "train", "epoch %" PRId64 " loss %.4f val_auc %.4f%s", t->state.epoch, loss, auc,
+             t->state.best_epoch == t->state.epoch ? " (best)" : "");
+    if (t->log == NULL)
+        return PRLE_OK;
+    prle_json_begin_object(&json, NULL);
+    prle_json_add_text(&json, "record", "epoch");
+    prle_json_add_int(&json, "epoch", t->state.epoch);
+    prle_json_add_int(&json, "step", t->state.step);
+    prle_json_add_double(&json, "loss_nats", loss);
+    prle_json_add_double(&json, "val_auc", auc);
+    prle_json_add_double(&json, "val_threshold_eer", t->info.threshold_eer);
+    prle_json_add_int(&json, "samples", t->state.epoch_samples);
+    prle_json_add_int(&json, "masked", t->state.epoch_masked);
+    prle_json_end(&json);
+    return prle_jsonl_append(t->log, &json);
+}
+
+/* The best checkpoint is chosen here: highest validation AUC, the earliest on a tie; without an AUC, the last. */
+static prle_status epoch_end(trainer *t)
+{
+    double auc = NAN;
+
+    PRLE_TRY(validate(t, &auc));
+    t->state.epoch++;
+    t->state.epoch_step = 0;
+    t->info.val_auc = auc;
+    const bool best = isnan(auc) ? isnan(t->state.best_auc) : isnan(t->state.best_auc) || auc > t->state.best_auc;
+    if (best) {
+        t->state.best_auc = auc;
+        t->state.best_epoch = t->state.epoch;
+        PRLE_TRY(checkpoint_save(t, "best.h5", NULL));
+    }
+    PRLE_TRY(epoch_log(t, auc));
+    t->report.last_loss = t->state.epoch_loss / (double)t->state.epoch_samples;
+    t->state.epoch_loss = 0;
+    t->state.epoch_samples = t->state.epoch_masked = 0;
+    return checkpoint_save(t, "last.h5", t->optim);
+}
+
+/* After a step: a checkpoint when it is time, or when the job is asked to stop. All ranks decide alike. */
+static prle_status step_end(trainer *t, bool last_of_epoch)
+{
+    bool stop = false;
+    int64_t due = t->o->checkpoint_minutes > 0 && now_seconds() - t->last_checkpoint >= 60 * t->o->checkpoint_minutes;
+
+    PRLE_TRY(prle_stop_requested(t->comm, &stop));
+    if (t->o->checkpoint_minutes > 0)
+        PRLE_TRY(prle_comm_max_i64(t->comm, &due, 1, "checkpoint clock"));
+    if (stop || (due != 0 && !last_of_epoch))
+        PRLE_TRY(checkpoint_save(t, "last.h5", t->optim));
+    PRLE_CHECK(!stop, PRLE_ESTOP,
+               "asked to stop: %s/last.h5 holds epoch %" PRId64 ", step %" PRId64 "; --resume goes on from there", t->o->run,
+               t->state.epoch + 1, t->state.epoch_step);
+    return PRLE_OK;
+}
+
+/* Steps until the epoch, or the run, is over. */
+static prle_status epoch_steps(trainer *t, int64_t total_steps)
+{
+    const int64_t steps = prle_sampler_steps(t->sampler);
+    const prle_batch *batch = NULL;
+    step_result r;
+
+    while (t->state.epoch_step < steps && t->state.step < total_steps) {
+        const double before = now_seconds();
+        PRLE_TRY(prle_loader_next(t->loader, &batch));
+        t->report.loader_wait_seconds += now_seconds() - before;
+        PRLE_TRY(step_run(t, batch, prle_sampler_step(t->sampler, t->state.epoch_step).n_global, total_steps, &r));
+        t->state.step++;
+        t->state.epoch_step++;
+        t->state.epoch_loss += r.loss * (double)r.n;
+        t->state.epoch_samples += r.n;
+        t->state.epoch_masked += r.n_masked;
+        t->report.images += r.n;
+        PRLE_TRY(step_log(t, &r));
+        prle_progress_add(t->progress, r.n);
+        PRLE_TRY(step_end(t, t->state.epoch_step == steps));
+    }
+    return PRLE_OK;
+}
+
+static prle_status train(trainer *t)
+{
+    const int64_t steps = prle_sampler_steps(t->sampler), all = steps * t->o->epochs;
+    const int64_t total_steps = t->o->max_steps > 0 && t->o->max_steps < all ? t->o->max_steps : all;
+    prle_progress_opts progress = PRLE_PROGRESS_OPTS_DEFAULT;
+
+    progress.what = t->o->net;
+    progress.rank = t->comm->rank;
+    progress.total = prle_sampler_count(t->sampler) * t->o->epochs;
+    progress.done = prle_sampler_count(t->sampler) * t->state.epoch + t->state.epoch_step * t->o->batch;
+    PRLE_TRY(prle_progress_create(&t->progress, &progress));
+    while (t->state.epoch < t->o->epochs && t->state.step < total_steps) {
+        PRLE_TRY(epoch_begin(t));
+        PRLE_TRY(epoch_steps(t, total_steps));
+        PRLE_TRY(epoch_end(t));
+    }
+    prle_progress_end(t->progress);
+    return PRLE_OK;
+}
+
+static void trainer_deinit(trainer *t)
+{
+    prle_progress_destroy(t->progress);
+    prle_jsonl_close(t->log);
+    prle_scorer_destroy(t->scorer);
+    prle_loader_destroy(t->loader);
+    prle_grad_sum_destroy(t->grad_sum);
+    prle_plan_destroy(t->plan);
+    prle_plan_destroy(t->tail);
+    prle_sampler_destroy(t->sampler);
+    prle_optim_destroy(t->optim);
+    prle_model_destroy(t->model);
+    prle_free(t->weights);
+    prle_free(t->train);
+    prle_free(t->val);
+}
+
+static prle_status trainer_init(trainer *t, int threads, const char *config)
+{
+    PRLE_CHECK(t->o->batch % t->comm->size == 0, PRLE_EINVAL,
+               "a batch of %" PRId64 " cannot be shared equally by %d ranks; choose a multiple with --batch", t->o->batch,
+               t->comm->size);
+    PRLE_TRY(data_select(t));
+    PRLE_TRY(sampler_make(t));
+    PRLE_TRY(model_make(t));
+    PRLE_TRY(plans_make(t));
+    PRLE_TRY(loaders_make(t));
+    return run_begin(t, threads, config);
+}
+
+prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts, prle_dtype dtype,
+                           uint64_t seed, int threads, const char *config, prle_comm *comm)
+{
+    prle_status st = PRLE_OK;
+    trainer t = {.o = opts, .data = data, .comm = comm, .dtype = dtype, .seed = seed};
+    const prle_grad_sum_opts sum = {.mode = opts->grad_sum, .bucket_bytes = PRLE_GRAD_SUM_OPTS_DEFAULT.bucket_bytes};
+    const double begin = now_seconds();
+
+    PRLE_TRY(prle_stop_begin());
+    st = trainer_init(&t, threads, config);
+    PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
+    PRLE_TRY_OUT(prle_grad_sum_create(&t.grad_sum, comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
+    t.last_checkpoint = now_seconds();
+    PRLE_TRY_OUT(train(&t));
+    *report = t.report;
+    report->epochs = t.state.epoch;
+    report->steps = t.state.step;
+    report->best_auc = t.state.best_auc;
+    report->best_epoch = t.state.best_epoch;
+    report->seconds = now_seconds() - begin;
+out:
+    trainer_deinit(&t);
+    prle_stop_end();
+    return st;
+}
