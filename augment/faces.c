@@ -6,6 +6,7 @@
 
 #include "core/alloc.h"
 #include "core/file.h"
+#include "core/hash.h"
 #include "core/hdf5.h"
 #include "core/strings.h"
 #include "core/text.h"
@@ -252,6 +253,69 @@ prle_status prle_faces_read_mask(const prle_faces *faces, int64_t i, void *out)
     if (prle_faces_mask_bytes(faces, i) == 0)
         return PRLE_OK;
     return prle_file_pread(s->fd, faces->path, out, prle_faces_mask_bytes(faces, i), s->masks_at + faces->mask_offset[i]);
+}
+
+/* The hash of docs/formats.md, as faces_write.c makes it. */
+
+static prle_status hash_files(const prle_faces *faces, uint8_t *buffer, uint64_t hashes[2])
+{
+    for (int64_t i = 0; i < faces->n; i++) {
+        PRLE_TRY(prle_faces_read(faces, i, buffer));
+        hashes[0] = prle_hash(hashes[0], buffer, prle_faces_image_bytes(faces, i));
+        PRLE_TRY(prle_faces_read_mask(faces, i, buffer));
+        hashes[1] = prle_hash(hashes[1], buffer, prle_faces_mask_bytes(faces, i));
+    }
+    return PRLE_OK;
+}
+
+static uint64_t hash_columns(const prle_faces *faces, uint64_t hash)
+{
+    const size_t n = (size_t)faces->n;
+    const struct {
+        const void *data;
+        size_t n_bytes;
+    } columns[] = {
+        {faces->offset, (n + 1) * sizeof *faces->offset},
+        {faces->label, n * sizeof *faces->label},
+        {faces->method, n * sizeof *faces->method},
+        {faces->video, n * sizeof *faces->video},
+        {faces->frame, n * sizeof *faces->frame},
+        {faces->split, n * sizeof *faces->split},
+        {faces->identity, n * sizeof *faces->identity},
+        {faces->source, n * sizeof *faces->source},
+        {faces->box, n * 4 * sizeof *faces->box},
+        {faces->landmarks, n * 2 * PRLE_FACES_LANDMARKS * sizeof *faces->landmarks},
+        {faces->mask_offset, faces->mask_offset == NULL ? 0 : (n + 1) * sizeof *faces->mask_offset},
+    };
+
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
+        hash = prle_hash(hash, columns[i].data, columns[i].n_bytes);
+    return hash;
+}
+
+static uint64_t hash_names(const prle_strings *list, uint64_t hash)
+{
+    for (int64_t i = 0; i < list->n; i++)
+        hash = prle_hash(hash, list->item[i], strlen(list->item[i]) + 1);
+    return hash;
+}
+
+prle_status prle_faces_verify(const prle_faces *faces)
+{
+    prle_status st = PRLE_OK;
+    const store *s = (const store *)faces;
+    uint8_t *buffer = NULL;
+    uint64_t hashes[2] = {PRLE_HASH_INIT, PRLE_HASH_INIT}, hash;
+
+    PRLE_TRY(PRLE_NEW(buffer, faces->max_image_bytes > faces->max_mask_bytes ? faces->max_image_bytes : faces->max_mask_bytes));
+    PRLE_TRY_OUT(hash_files(faces, buffer, hashes));
+    hash = hash_columns(faces, prle_hash(PRLE_HASH_INIT, hashes, sizeof hashes));
+    hash = hash_names(&s->identities, hash_names(&s->videos, hash_names(&s->methods, hash)));
+    PRLE_CHECK_OUT(hash == faces->content_hash, PRLE_EFORMAT, "%s: the content has the hash %016llx, the store says %016llx",
+                   faces->path, (unsigned long long)hash, (unsigned long long)faces->content_hash);
+out:
+    prle_free(buffer);
+    return st;
 }
 
 /* Selection. */

@@ -72,6 +72,9 @@ static inline size_t prle_faces_mask_bytes(const prle_faces *faces, int64_t i)
 /** The PNG file of image i's manipulation mask (white: changed), likewise; nothing is read where there is none. */
 PRLE_NODISCARD prle_status prle_faces_read_mask(const prle_faces *faces, int64_t i, void *out);
 
+/** Reads the whole store and compares it with its content hash; PRLE_EFORMAT when it is another. Slow: about 0.5 GB/s. */
+PRLE_NODISCARD prle_status prle_faces_verify(const prle_faces *faces);
+
 /** Which images to take. */
 typedef struct prle_faces_query {
     prle_split split;           /* PRLE_SPLIT_ANY: all */

@@ -13,6 +13,7 @@
 #include "core/hdf5.h"
 #include "core/image.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "core/rows.h"
 
 #define PART_SCHEMA "prle.faces.part"
@@ -424,17 +425,6 @@ out:
     return st;
 }
 
-prle_status prle_pack_count(const prle_pack_opts *opts, int64_t *n_images)
-{
-    prle_tree tree = {0};
-    const prle_status st = tree_scan(opts, &tree);
-
-    if (st == PRLE_OK)
-        *n_images = tree.n;
-    prle_tree_deinit(&tree);
-    return st;
-}
-
 static prle_status job_begin(job *j)
 {
     const prle_pack_opts *opts = j->opts;
@@ -456,25 +446,39 @@ static prle_status job_begin(job *j)
     return st;
 }
 
-static prle_status parts_make(job *j)
+static prle_status part_make(job *j, int64_t unit)
 {
     prle_status st = PRLE_OK;
     char *path = NULL;
 
+    PRLE_CHECK(j->opts->stop == NULL || !j->opts->stop(), PRLE_ESTOP, "stopped after %lld of %lld parts: run again to go on",
+               (long long)unit, (long long)j->n_units);
+    PRLE_TRY(prle_rows_part_path(j->parts, unit, &path));
+    if (!part_is_done(j, path))
+        st = unit_make(j, unit, path);
+    prle_free(path);
+    return st;
+}
+
+static prle_status parts_make(job *j)
+{
+    prle_status st = PRLE_OK;
+    prle_progress *progress = NULL;
+    prle_progress_opts opts = PRLE_PROGRESS_OPTS_DEFAULT;
+
     PRLE_TRY(prle_folder_make(j->parts));
     PRLE_TRY(prle_file_remove_stale(j->parts, NULL));
+    opts.what = "pack";
+    opts.total = j->tree.n;
+    if (j->opts->progress)
+        PRLE_TRY(prle_progress_create(&progress, &opts));
     for (int64_t unit = 0; unit < j->n_units; unit++) {
-        PRLE_CHECK_OUT(j->opts->stop == NULL || !j->opts->stop(), PRLE_ESTOP,
-                       "stopped after %lld of %lld parts: run again to go on", (long long)unit, (long long)j->n_units);
-        prle_free(path);
-        path = NULL;
-        PRLE_TRY_OUT(prle_rows_part_path(j->parts, unit, &path));
-        if (!part_is_done(j, path))
-            PRLE_TRY_OUT(unit_make(j, unit, path));
-        prle_progress_add(j->opts->progress, unit_images(j, unit));
+        PRLE_TRY_OUT(part_make(j, unit));
+        prle_progress_add(progress, unit_images(j, unit));
     }
+    prle_progress_end(progress);
 out:
-    prle_free(path);
+    prle_progress_destroy(progress);
     return st;
 }
 

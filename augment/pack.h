@@ -3,7 +3,6 @@
 #include <stdint.h>
 
 #include "augment/faces.h"
-#include "core/progress.h"
 #include "core/status.h"
 
 #ifdef __cplusplus
@@ -23,7 +22,7 @@ typedef struct prle_pack_opts {
     const char *compression; /* third word of video names */
     int64_t frames;          /* of each video, evenly spaced; 0: all */
     int64_t size;            /* side of the stored images in pixels; 0: height and width of the first readable one */
-    prle_progress *progress; /* gets the images done; NULL is fine */
+    bool progress;           /* shows how far it is (core/progress.h) */
     bool (*stop)(void);      /* asked between parts; true ends the work with PRLE_ESTOP. NULL: never */
 } prle_pack_opts;
 
@@ -42,9 +41,6 @@ typedef struct prle_pack_report {
     int64_t height, width;         /* likewise */
     int64_t count[PRLE_SPLITS][2]; /* images by split and label */
 } prle_pack_report;
-
-/** How many images there are to do, for a progress line; the same walk that prle_pack_run begins with. */
-PRLE_NODISCARD prle_status prle_pack_count(const prle_pack_opts *opts, int64_t *n_images);
 
 /**
  * Images whose size is right are stored byte for byte as found, others resized by area and stored as PNG. Same tree and options:

@@ -200,6 +200,7 @@ static void test_content_hash(void **state)
     assert_ok(prle_faces_open(in_folder("a.h5"), &a));
     assert_ok(prle_faces_open(in_folder("b.h5"), &b));
     assert_true(a->content_hash == b->content_hash);
+    assert_ok(prle_faces_verify(a));
     prle_faces_close(a);
     prle_faces_close(b);
     for (int kind = 0; kind < 3; kind++) {
@@ -216,6 +217,27 @@ static void test_content_hash(void **state)
         prle_faces_close(a);
     }
     assert_true(hashes[0] != hashes[1] && hashes[0] != hashes[2] && hashes[1] != hashes[2]);
+}
+
+/* A byte turned over in an image is seen by nobody but verify. */
+static void test_verify(void **state)
+{
+    (void)state;
+    prle_faces *faces = NULL;
+    uint8_t *bytes = NULL, image[MAX_BYTES];
+    size_t n_bytes = 0, at = 0;
+
+    assert_ok(write_store(in_folder("a.h5")));
+    assert_ok(prle_file_read_all(in_folder("a.h5"), &bytes, &n_bytes));
+    const size_t n_image = image_make(17, image);
+    while (memcmp(bytes + at, image, n_image) != 0)
+        at++;
+    bytes[at + n_image / 2] ^= 1;
+    assert_ok(prle_file_write_atomic(in_folder("bad.h5"), bytes, n_bytes));
+    assert_ok(prle_faces_open(in_folder("bad.h5"), &faces));
+    assert_fails(prle_faces_verify(faces), PRLE_EFORMAT, "bad.h5: the content has the hash");
+    prle_faces_close(faces);
+    prle_free(bytes);
 }
 
 static void test_writer_refuses(void **state)
@@ -445,10 +467,10 @@ static void test_every_call_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_one_pread),      cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_content_hash),     cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_select),
-        cmocka_unit_test(test_select_spaced),    cmocka_unit_test(test_wrong_content),  cmocka_unit_test(test_cut_off),
-        cmocka_unit_test(test_every_call_fails),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_one_pread),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_content_hash), cmocka_unit_test(test_verify),           cmocka_unit_test(test_writer_refuses),
+        cmocka_unit_test(test_select),       cmocka_unit_test(test_select_spaced),    cmocka_unit_test(test_wrong_content),
+        cmocka_unit_test(test_cut_off),      cmocka_unit_test(test_every_call_fails),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
