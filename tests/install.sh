@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# install.sh PREFIX - what `cmake --install` left there works from there: prle runs, and a program builds against the library.
+set -euo pipefail
+prefix=$(cd "$1" && pwd)
+"$prefix/bin/prle" --version | grep -q '^prle '
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cat >"$folder/user.c" <<'C'
+#include <stdio.h>
+#include <prle/nets/model.h>
+int main(void)
+{
+    prle_model *model = NULL;
+    const prle_net_opts opts = PRLE_NET_OPTS_DEFAULT;
+    if (prle_model_create(&model, "resnet50", &opts, PRLE_F32) != PRLE_OK)
+        return 1;
+    printf("%lld\n", (long long)model->graph->n_weights);
+    prle_model_destroy(model);
+    return 0;
+}
+C
+flags=$(PKG_CONFIG_PATH="$(dirname "$(find "$prefix" -name prle.pc)")" pkg-config --cflags --libs prle)
+# shellcheck disable=SC2086
+gcc "$folder/user.c" -o "$folder/user" $flags -Wl,-rpath,"$(dirname "$(find "$prefix" -name libprle.so)")"
+[ "$("$folder/user")" = 23512130 ]
+echo "installed prle, libprle.so, headers and prle.pc work"

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# run.sh - the whole of CI, the same on a laptop: packages, house rules, gcc and clang, all tests, sanitizers on the unit tests, and
+# the list of skipped tests. Installs what is missing from Debian (jobs/setup.sh says what). Under 25 minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=jobs/setup.sh
+source jobs/setup.sh
+# shellcheck disable=SC2086
+prle_packages $PRLE_BUILD_PACKAGES $PRLE_TEST_PACKAGES
+
+step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+
+step "house rules"
+bash tests/lint.sh
+
+step "build with gcc"
+prle_build dev
+step "all tests"
+ctest --test-dir build/dev --output-on-failure -j 2 | tee build/ctest.log
+
+step "skipped tests are the expected ones"
+expected=tests/skips.txt
+[ -d ../shared/data/london ] && expected=/dev/null
+sed -n 's/.*- \([^ ]*\) (Skipped)$/\1/p' build/ctest.log | sort >build/skips.txt
+diff <(sort "$expected") build/skips.txt || { echo "tests were skipped that should run here, or the other way round" >&2; exit 1; }
+
+step "build with clang"
+prle_build dev-clang
+ctest --test-dir build/dev-clang --output-on-failure -j 2 -L unit -LE 'slow|grad|dist' | tail -n 3
+
+step "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+prle_build asan
+ctest --test-dir build/asan --output-on-failure -j 2 -L unit -LE 'slow|grad|dist' | tail -n 3
+
+step "installation"
+cmake --preset release >/dev/null && cmake --build --preset release >/dev/null
+rm -rf build/installed
+cmake --install build/release --prefix "$PWD/build/installed" >/dev/null
+bash tests/install.sh build/installed
+
+step "done"
+grep 'tests passed' build/ctest.log
