@@ -21,7 +21,7 @@ run() {
     "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
     got=$?
     [ "$got" -eq "$code" ] || complain "$*: exit code $got, expected $code"
-    cat "$tmp/out" "$tmp/err" | grep -qE -- "$regex" || complain "$*: no /$regex/"
+    grep -qE -- "$regex" "$tmp/out" "$tmp/err" || complain "$*: no /$regex/"
 }
 
 # An 8 x 8 gray PNG, once for each frame.
