@@ -5,9 +5,10 @@
 
 #include "core/alloc.h"
 #include "core/half.h"
+#include "core/image.h"
 #include "core/rows.h"
 
-enum { N_NOTES = 7, MAX_SIDE = 4096 };
+enum { N_NOTES = 9, MAX_SIDE = 4096 };
 
 typedef struct store {
     prle_cam pub;
@@ -29,6 +30,8 @@ static void layout_make(layout *l, const prle_cam_info *info)
         .field = {.name = "cam", .type = PRLE_H5_F16, .row = PRLE_SHAPE(info->height, info->width), .fill = &nan},
         .notes =
             {
+                PRLE_ROWS_INT("face_height", info->face_height),
+                PRLE_ROWS_INT("face_width", info->face_width),
                 PRLE_ROWS_TEXT("net", info->net),
                 PRLE_ROWS_TEXT("node", info->node),
                 PRLE_ROWS_TEXT("method", info->method),
@@ -43,11 +46,18 @@ static void layout_make(layout *l, const prle_cam_info *info)
     l->spec.notes = l->notes;
 }
 
-static prle_status size_check(const char *path, int64_t height, int64_t width)
+static prle_status size_check(const char *path, const char *what, int64_t height, int64_t width, int64_t max_side)
 {
-    PRLE_CHECK(height >= 1 && height <= MAX_SIDE && width >= 1 && width <= MAX_SIDE, PRLE_EFORMAT,
-               "%s: maps of %lld x %lld, expected sides of 1 ... %d", path, (long long)height, (long long)width, MAX_SIDE);
+    PRLE_CHECK(height >= 1 && height <= max_side && width >= 1 && width <= max_side, PRLE_EFORMAT,
+               "%s: %s of %lld x %lld, expected sides of 1 ... %lld", path, what, (long long)height, (long long)width,
+               (long long)max_side);
     return PRLE_OK;
+}
+
+static prle_status sizes_check(const char *path, const prle_cam_info *info)
+{
+    PRLE_TRY(size_check(path, "maps", info->height, info->width, MAX_SIDE));
+    return size_check(path, "faces", info->face_height, info->face_width, PRLE_IMAGE_MAX_SIDE);
 }
 
 static prle_status finite_check(const char *path, const float *cam, int64_t height, int64_t width, int64_t image)
@@ -65,7 +75,7 @@ prle_status prle_cam_part_write(const char *path, const prle_cam_info *info, con
     uint16_t *half = NULL;
     const int64_t cells = info->height * info->width;
 
-    PRLE_TRY(size_check(path, info->height, info->width));
+    PRLE_TRY(sizes_check(path, info));
     for (int64_t i = 0; i < n; i++)
         PRLE_TRY(finite_check(path, cam + i * cells, info->height, info->width, index[i]));
     PRLE_TRY(PRLE_NEW(half, n * cells));
@@ -90,7 +100,7 @@ prle_status prle_cam_compact(const char *path, const prle_cam_info *info, const 
 {
     layout l;
 
-    PRLE_TRY(size_check(path, info->height, info->width));
+    PRLE_TRY(sizes_check(path, info));
     layout_make(&l, info);
     return prle_rows_compact(path, &l.spec, folder, n_units);
 }
@@ -102,10 +112,12 @@ static prle_status info_load(prle_h5 *file, prle_cam_info *info)
     PRLE_TRY(prle_h5_dataset_get(file, "cam", &cam));
     PRLE_CHECK(cam.shape.n == 3, PRLE_EFORMAT, "%s: dataset 'cam' has %d dimensions, expected 3", prle_h5_path(file),
                cam.shape.n);
-    PRLE_TRY(size_check(prle_h5_path(file), cam.shape.dim[1], cam.shape.dim[2]));
     info->n = cam.shape.dim[0];
     info->height = cam.shape.dim[1];
     info->width = cam.shape.dim[2];
+    PRLE_TRY(prle_h5_attr_read_int(file, "face_height", &info->face_height));
+    PRLE_TRY(prle_h5_attr_read_int(file, "face_width", &info->face_width));
+    PRLE_TRY(sizes_check(prle_h5_path(file), info));
     PRLE_TRY(prle_h5_attr_read_string(file, "net", (char **)&info->net));
     PRLE_TRY(prle_h5_attr_read_string(file, "node", (char **)&info->node));
     PRLE_TRY(prle_h5_attr_read_string(file, "method", (char **)&info->method));

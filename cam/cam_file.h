@@ -14,15 +14,16 @@ enum { PRLE_CAM_VERSION = 1 };
 
 /** What the maps are of and how they were made: root attributes; parts made otherwise are never mixed in. */
 typedef struct prle_cam_info {
-    int64_t n;             /* images of the face store */
-    int64_t height, width; /* of a map */
-    const char *net;       /* "xception" */
-    const char *node;      /* "act4"; several separated by commas */
-    const char *method;    /* "gradcam" */
-    const char *target;    /* "label", "fake", "argmax" */
-    const char *score;     /* "prob", "logit" */
-    const char *weights;   /* checksum of the weights, 16 hexadecimal digits */
-    const char *faces;     /* content hash of the face store, likewise */
+    int64_t n;                       /* images of the face store */
+    int64_t height, width;           /* of a map */
+    int64_t face_height, face_width; /* of the store's images: what fused maps are resized to */
+    const char *net;                 /* "xception" */
+    const char *node;                /* "act4"; several separated by commas */
+    const char *method;              /* "gradcam" */
+    const char *target;              /* "label", "fake", "argmax" */
+    const char *score;               /* "prob", "logit" */
+    const char *weights;             /* checksum of the weights, 16 hexadecimal digits */
+    const char *faces;               /* content hash of the face store, likewise */
 } prle_cam_info;
 
 /* Parts and compaction; the paths of parts are prle_rows_part_path's (core/rows.h). */

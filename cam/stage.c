@@ -118,6 +118,8 @@ static prle_status stage_init(stage *s)
     PRLE_TRY(prle_loader_create(&s->loader, s->faces, NULL, &loader, s->o->cam.batch));
     nodes_print(s);
     s->info = (prle_cam_info){.n = s->faces->n,
+                              .face_height = s->faces->height,
+                              .face_width = s->faces->width,
                               .net = s->model->graph->name,
                               .node = s->nodes,
                               .method = "gradcam",

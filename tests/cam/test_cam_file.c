@@ -14,6 +14,8 @@ enum { N = 30, H = 3, W = 5, CELLS = H * W, UNIT = 7, FIRST = 4, LAST = 25, UNIT
 static const prle_cam_info info = {.n = N,
                                    .height = H,
                                    .width = W,
+                                   .face_height = 8,
+                                   .face_width = 9,
                                    .net = "xception",
                                    .node = "act4",
                                    .method = "gradcam",
@@ -64,6 +66,7 @@ static void test_round_trip(void **state)
     assert_ok(prle_cam_open(in_folder("a.h5"), &cam));
     assert_int_equal(cam->count, LAST - FIRST);
     assert_int_equal(cam->info.height, H);
+    assert_true(cam->info.face_height == 8 && cam->info.face_width == 9);
     assert_string_equal(cam->info.net, "xception");
     assert_string_equal(cam->info.faces, "fedcba9876543210");
     for (int64_t i = LAST - 1; i >= FIRST; i--) {
