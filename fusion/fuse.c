@@ -30,25 +30,14 @@ struct prle_fuser {
 
 /* ---- options ---- */
 
-static const char *const rule_names[] = {
+const char *const prle_fuse_rule_words[] = {
     [PRLE_FUSE_EXPAND] = "expand",
     [PRLE_FUSE_NEIGHBOR] = "neighbor",
     [PRLE_FUSE_AVERAGE] = "average",
     [PRLE_FUSE_HYSTERESIS] = "hysteresis",
+    NULL,
 };
-enum { N_RULES = sizeof rule_names / sizeof *rule_names };
-
-const char *prle_fuse_rule_name(prle_fuse_rule rule) { return rule_names[rule]; }
-
-prle_status prle_fuse_rule_parse(const char *name, prle_fuse_rule *out)
-{
-    for (int i = 0; i < N_RULES; i++)
-        if (strcmp(name, rule_names[i]) == 0) {
-            *out = (prle_fuse_rule)i;
-            return PRLE_OK;
-        }
-    return PRLE_FAIL(PRLE_EINVAL, "fusion rule \"%s\": must be expand, neighbor, average or hysteresis", name);
-}
+enum { N_RULES = sizeof prle_fuse_rule_words / sizeof *prle_fuse_rule_words - 1 };
 
 static prle_status check_share(const char *name, double share)
 {

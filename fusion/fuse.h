@@ -36,8 +36,8 @@ typedef struct prle_fuse_opts {
 
 enum { PRLE_FUSE_MAX_MAPS = 64, PRLE_FUSE_MAX_RADIUS = 7 };
 
-const char *prle_fuse_rule_name(prle_fuse_rule rule); /* "expand", "neighbor", "average", "hysteresis" */
-PRLE_NODISCARD prle_status prle_fuse_rule_parse(const char *name, prle_fuse_rule *out);
+/** "expand", "neighbor", "average", "hysteresis" by prle_fuse_rule, then NULL: for option tables. */
+extern const char *const prle_fuse_rule_words[];
 
 /** Thresholds resolved to integers, and all scratch: fusing allocates nothing. One per thread. */
 typedef struct prle_fuser prle_fuser;

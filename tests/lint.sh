@@ -73,7 +73,7 @@ declare -A may_include=(
     [augment]='core|augment'
     [dist]='core|dist'
     [cam]='core|nets|augment|dist|cam'
-    [fusion]='core|nets|augment|dist|fusion'
+    [fusion]='core|nets|augment|dist|cam|fusion'
 )
 for room in "${!may_include[@]}"; do
     mapfile -t files < <(select_sources "^$room/")

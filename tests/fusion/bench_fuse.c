@@ -71,7 +71,7 @@ static prle_status bench_rule(const uint16_t *q, int T, int64_t side, prle_fuse_
         rate[repeat] = N_IMAGES / (seconds_now() - begin);
     }
     qsort(rate, N_REPEATS, sizeof *rate, compare);
-    printf("%-10s %-6s T %d, %lld x %lld: %7.0f maps/s (median of %d; %.0f ... %.0f), area %.1f %%\n", prle_fuse_rule_name(rule),
+    printf("%-10s %-6s T %d, %lld x %lld: %7.0f maps/s (median of %d; %.0f ... %.0f), area %.1f %%\n", prle_fuse_rule_words[rule],
            kind, T, (long long)side, (long long)side, rate[N_REPEATS / 2], N_REPEATS, rate[0], rate[N_REPEATS - 1],
            100.0 * (double)covered / (double)(N_IMAGES * side * side));
 out:

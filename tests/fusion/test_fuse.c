@@ -314,7 +314,6 @@ static void test_bad_input(void **state)
 {
     fixture *f = *state;
     prle_fuse_opts opts = PRLE_FUSE_OPTS_DEFAULT;
-    prle_fuse_rule rule = PRLE_FUSE_EXPAND;
     prle_fuser *fuser = NULL;
     uint32_t area = 7;
 
@@ -330,12 +329,6 @@ static void test_bad_input(void **state)
     opts.radius = 0;
     assert_fails(prle_fuser_create(&opts, 3, 8, 8, &fuser), PRLE_EINVAL, "radius 0");
     assert_null(fuser);
-    assert_fails(prle_fuse_rule_parse("mean", &rule), PRLE_EINVAL, "mean");
-    for (int r = PRLE_FUSE_EXPAND; r <= PRLE_FUSE_HYSTERESIS; r++) {
-        assert_ok(prle_fuse_rule_parse(prle_fuse_rule_name((prle_fuse_rule)r), &rule));
-        assert_int_equal(rule, r);
-    }
-
     opts = PRLE_FUSE_OPTS_DEFAULT;
     assert_ok(prle_fuser_create(&opts, 2, 4, 5, &fuser));
     memset(f->q, 0, 40 * sizeof *f->q);
