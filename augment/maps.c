@@ -2,7 +2,6 @@
 #include "augment/maps.h"
 
 #include "core/alloc.h"
-#include "core/rows.h"
 
 enum { RANK, ATTENTION, AREA, N_FIELDS, N_NOTES = 7, MAX_CELLS = 1 << 16 };
 
@@ -77,13 +76,14 @@ prle_status prle_maps_part_check(const char *path, const prle_maps_info *info, c
     return prle_rows_part_check(path, &l.spec, index, n);
 }
 
-prle_status prle_maps_compact(const char *path, const prle_maps_info *info, const char *folder, int64_t n_units)
+prle_status prle_maps_compact(const char *path, const prle_maps_info *info, const char *folder, int64_t n_units,
+                              const prle_rows_beat *beat)
 {
     layout l;
 
     PRLE_TRY(size_check(path, info->height, info->width));
     layout_make(&l, info);
-    return prle_rows_compact(path, &l.spec, folder, n_units);
+    return prle_rows_compact(path, &l.spec, folder, n_units, beat);
 }
 
 static prle_status info_load(prle_h5 *file, prle_maps_info *info)

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "core/rows.h"
 #include "core/status.h"
 
 #ifdef __cplusplus
@@ -40,8 +41,9 @@ PRLE_NODISCARD prle_status prle_maps_part_write(const char *path, const prle_map
 /** PRLE_OK: the part is whole, made as info says, and holds just these images. */
 PRLE_NODISCARD prle_status prle_maps_part_check(const char *path, const prle_maps_info *info, const int64_t *index, int64_t n);
 
-/** Units 0 ... n_units - 1 of a folder into one file with its manifest; the folder stays. */
-PRLE_NODISCARD prle_status prle_maps_compact(const char *path, const prle_maps_info *info, const char *folder, int64_t n_units);
+/** Units 0 ... n_units - 1 of a folder into one file with its manifest; the folder stays. beat: core/rows.h; NULL for none. */
+PRLE_NODISCARD prle_status prle_maps_compact(const char *path, const prle_maps_info *info, const char *folder, int64_t n_units,
+                                             const prle_rows_beat *beat);
 
 /** An open file; shared by all threads. */
 typedef struct prle_maps {

@@ -6,7 +6,6 @@
 #include "core/alloc.h"
 #include "core/half.h"
 #include "core/image.h"
-#include "core/rows.h"
 
 enum { N_NOTES = 9, MAX_SIDE = 4096 };
 
@@ -96,13 +95,14 @@ prle_status prle_cam_part_check(const char *path, const prle_cam_info *info, con
     return prle_rows_part_check(path, &l.spec, index, n);
 }
 
-prle_status prle_cam_compact(const char *path, const prle_cam_info *info, const char *folder, int64_t n_units)
+prle_status prle_cam_compact(const char *path, const prle_cam_info *info, const char *folder, int64_t n_units,
+                             const prle_rows_beat *beat)
 {
     layout l;
 
     PRLE_TRY(sizes_check(path, info));
     layout_make(&l, info);
-    return prle_rows_compact(path, &l.spec, folder, n_units);
+    return prle_rows_compact(path, &l.spec, folder, n_units, beat);
 }
 
 static prle_status info_load(prle_h5 *file, prle_cam_info *info)

@@ -66,12 +66,13 @@ static prle_status unit_check(void *ctx, int64_t first, int64_t n, const char *p
     return prle_cam_part_check(path, &s->info, s->index + first, n);
 }
 
+static prle_status beat(void *comm) { return prle_units_beat(comm); }
+
 static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prle_comm *comm)
 {
     stage *s = ctx;
 
-    (void)comm;
-    return prle_cam_compact(s->path, &s->info, parts_dir, n_units);
+    return prle_cam_compact(s->path, &s->info, parts_dir, n_units, &(prle_rows_beat){beat, comm});
 }
 
 static void show(void *ctx, const prle_units_progress *p)

@@ -320,7 +320,8 @@ static prle_status manifest_write(prle_h5 *file, int64_t n, const manifest *list
     return prle_h5_write(file, "crc", PRLE_H5_U32, &PRLE_SHAPE(n), list->crc);
 }
 
-prle_status prle_rows_compact(const char *path, const prle_rows_spec *spec, const char *folder, int64_t n_units)
+prle_status prle_rows_compact(const char *path, const prle_rows_spec *spec, const char *folder, int64_t n_units,
+                              const prle_rows_beat *beat)
 {
     prle_status st = PRLE_OK;
     prle_h5 *file = NULL;
@@ -333,8 +334,11 @@ prle_status prle_rows_compact(const char *path, const prle_rows_spec *spec, cons
     PRLE_TRY_OUT(notes_write(file, spec));
     for (int f = 0; f < spec->n_fields; f++)
         PRLE_TRY_OUT(field_define(file, &spec->fields[f], spec->n));
-    for (int64_t unit = 0; unit < n_units; unit++)
+    for (int64_t unit = 0; unit < n_units; unit++) {
         PRLE_TRY_OUT(unit_merge(file, spec, folder, unit, &list));
+        if (beat != NULL)
+            PRLE_TRY_OUT(beat->call(beat->ctx));
+    }
     PRLE_TRY_OUT(manifest_write(file, spec->n, &list));
     PRLE_TRY_OUT(prle_h5_commit(file));
 out:

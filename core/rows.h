@@ -69,12 +69,19 @@ PRLE_NODISCARD prle_status prle_rows_part_write(const char *path, const prle_row
  */
 PRLE_NODISCARD prle_status prle_rows_part_check(const char *path, const prle_rows_spec *spec, const int64_t *index, int64_t n);
 
+/** Called after each part while a file is put together, so that ranks that wait know all is well; a failure ends the work. */
+typedef struct prle_rows_beat {
+    prle_status (*call)(void *ctx);
+    void *ctx;
+} prle_rows_beat;
+
 /**
  * Puts units 0 ... n_units - 1 of a folder together at `path`; images in no unit keep the fill. PRLE_EFORMAT names a part that is
  * missing, made otherwise, or holds an image that an earlier one has. Compressed rows are copied as they are; memory: one part's
- * uncompressed fields. The parts stay: remove the folder after success.
+ * uncompressed fields. The parts stay: remove the folder after success. beat: NULL for none.
  */
-PRLE_NODISCARD prle_status prle_rows_compact(const char *path, const prle_rows_spec *spec, const char *folder, int64_t n_units);
+PRLE_NODISCARD prle_status prle_rows_compact(const char *path, const prle_rows_spec *spec, const char *folder, int64_t n_units,
+                                             const prle_rows_beat *beat);
 
 /* Finished files. */
 

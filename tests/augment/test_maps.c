@@ -65,7 +65,7 @@ static prle_status write_maps(const char *path)
     PRLE_TRY(prle_folder_make(parts));
     for (int64_t unit = UNITS - 1; unit >= 0; unit--)
         PRLE_TRY(write_unit(parts, &info, unit));
-    return prle_maps_compact(path, &info, parts, UNITS);
+    return prle_maps_compact(path, &info, parts, UNITS, NULL);
 }
 
 static prle_status read_map(const prle_maps *maps, int64_t i)
@@ -145,6 +145,25 @@ static void test_threads(void **state)
     prle_maps_close(maps);
 }
 
+static prle_status count_beats(void *n)
+{
+    PRLE_CHECK(++*(int *)n < 3, PRLE_EPEER, "another rank failed");
+    return PRLE_OK;
+}
+
+/* Those who wait hear of every part, and can end the work. */
+static void test_beat(void **state)
+{
+    (void)state;
+    int n = 0;
+
+    assert_ok(write_maps(in_folder("a.h5")));
+    assert_fails(prle_maps_compact(in_folder("beat.h5"), &info, in_folder("parts"), UNITS, &(prle_rows_beat){count_beats, &n}),
+                 PRLE_EPEER, "another rank");
+    assert_int_equal(n, 3);
+    assert_false(prle_file_exists(in_folder("beat.h5")));
+}
+
 static void test_parts_refused(void **state)
 {
     (void)state;
@@ -159,7 +178,7 @@ static void test_parts_refused(void **state)
     assert_ok(prle_folder_make(parts));
     snprintf(path, sizeof path, "%s/unit-000000.h5", parts);
     assert_fails(prle_maps_part_check(path, &info, zero, 1), PRLE_EIO, "No such file");
-    assert_fails(prle_maps_compact(in_folder("b.h5"), &info, parts, 1), PRLE_EIO, "unit-000000.h5: cannot open");
+    assert_fails(prle_maps_compact(in_folder("b.h5"), &info, parts, 1, NULL), PRLE_EIO, "unit-000000.h5: cannot open");
     assert_fails(prle_maps_part_write(path, &info, beyond, 1, rank, attention, area), PRLE_EINVAL, "image 50 of 50");
     assert_fails(prle_maps_part_write(path, &info, zero, 1, rank, attention, large), PRLE_EINVAL, "area of 241");
     assert_fails(prle_maps_part_write(path, &info, zero, 0, rank, attention, area), PRLE_EINVAL, "without images");
@@ -168,7 +187,8 @@ static void test_parts_refused(void **state)
     assert_fails(prle_maps_part_check(path, &info, one, 1), PRLE_EFORMAT, "holds other images");
     other.rule = "average";
     assert_fails(prle_maps_part_check(path, &other, zero, 1), PRLE_EFORMAT, "made with rule \"expand\", now it is \"average\"");
-    assert_fails(prle_maps_compact(in_folder("b.h5"), &other, parts, 1), PRLE_EFORMAT, "unit-000000.h5: was made with rule");
+    assert_fails(prle_maps_compact(in_folder("b.h5"), &other, parts, 1, NULL), PRLE_EFORMAT,
+                 "unit-000000.h5: was made with rule");
     other = info;
     other.lambda = 0.2;
     assert_fails(prle_maps_part_check(path, &other, zero, 1), PRLE_EFORMAT, "made with lambda");
@@ -190,7 +210,7 @@ static void test_parts_refused(void **state)
     assert_fails(prle_maps_part_write(path, &other, zero, 1, rank, attention, area), PRLE_EFORMAT, "at most 65536 pixels");
     snprintf(path, sizeof path, "%s/unit-000001.h5", parts);
     assert_ok(prle_maps_part_write(path, &info, zero, 1, rank, attention, area));
-    assert_fails(prle_maps_compact(in_folder("b.h5"), &info, parts, 2), PRLE_EFORMAT, "image 0 is in another part, too");
+    assert_fails(prle_maps_compact(in_folder("b.h5"), &info, parts, 2, NULL), PRLE_EFORMAT, "image 0 is in another part, too");
     assert_false(prle_file_exists(in_folder("b.h5")));
 }
 
@@ -299,7 +319,8 @@ static void test_every_call_fails(void **state)
         for (int nth = 1; st != PRLE_OK; nth += 1 + nth / 16) {
             assert_true(nth < 10000);
             fail_at(nth);
-            st = kind < 2 ? read_maps(in_folder("e.h5")) : prle_maps_compact(in_folder("e.h5"), &info, in_folder("parts"), UNITS);
+            st = kind < 2 ? read_maps(in_folder("e.h5"))
+                          : prle_maps_compact(in_folder("e.h5"), &info, in_folder("parts"), UNITS, NULL);
             fail_at(0);
             assert_int_equal(prle_alloc_live(), live);
         }
@@ -310,9 +331,9 @@ static void test_every_call_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_threads), cmocka_unit_test(test_parts_refused),
-        cmocka_unit_test(test_wrong_content),    cmocka_unit_test(test_cut_off), cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_every_call_fails),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_threads),          cmocka_unit_test(test_beat),
+        cmocka_unit_test(test_parts_refused), cmocka_unit_test(test_wrong_content),    cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_damaged),       cmocka_unit_test(test_every_call_fails),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

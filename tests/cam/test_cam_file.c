@@ -52,7 +52,7 @@ static prle_status write_cam(const char *path)
         prle_free(part);
         PRLE_TRY(st);
     }
-    return prle_cam_compact(path, &info, parts, UNITS);
+    return prle_cam_compact(path, &info, parts, UNITS, NULL);
 }
 
 static void test_round_trip(void **state)

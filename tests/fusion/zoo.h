@@ -62,7 +62,7 @@ static inline void zoo_write(const char *cams, const char *name, int member, con
     assert_ok(prle_folder_make(parts));
     assert_ok(prle_rows_part_path(parts, 0, &part));
     assert_ok(prle_cam_part_write(part, &info, index, end - first, cam));
-    assert_ok(prle_cam_compact(path, &info, parts, 1));
+    assert_ok(prle_cam_compact(path, &info, parts, 1, NULL));
     assert_ok(prle_folder_remove(parts));
     prle_free(part);
     prle_free(cam);
