@@ -1,0 +1,333 @@
+#!/usr/bin/python3
+"""make.py - writes the golden data: tests/golden/{ops,resnet50,xception,meso4}.txt and manifest.json.
+
+A tensor is recorded by its shape, L2 norm, largest magnitude, dot products with three probes (weights.py, named NAME/probe0 ...)
+and its first four values, or all values where they are few. What the sets are: README.md.
+"""
+import hashlib
+import json
+import pathlib
+import platform
+import statistics
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+
+import models
+import weights
+
+HERE = pathlib.Path(__file__).parent
+N_PROBES, N_FIRST, N_ALL = 3, 4, 64
+CAM_SQUARE = 32  # pixels
+CASES = {  # what is computed in double, and how large
+    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "cam_size": 128, "adam_steps": 5},
+    "xception": {"n_out": 2, "batch": 2, "size": 96, "cam_size": 128, "adam_steps": 0},
+    "meso4": {"n_out": 2, "batch": 4, "size": 256, "cam_size": 256, "adam_steps": 20},
+}
+hashes = {}
+
+
+def formula(name, shape):
+    """A tensor of the formula, its SHA-256 noted for the manifest when it is an input."""
+    x = weights.value(name, shape)
+    if name.startswith("input"):
+        key = name + " " + "x".join(map(str, shape))
+        hashes[key] = hashlib.sha256(x.astype("<f8").tobytes()).hexdigest()
+    return torch.from_numpy(x)
+
+
+def dot(a, b):
+    return np.dot(a.astype(np.longdouble), b.astype(np.longdouble))
+
+
+def record(name, tensor, whole=False):
+    x = tensor.detach().to(torch.float64).contiguous().numpy()
+    flat = x.reshape(-1)
+    assert np.isfinite(flat).all(), f"{name}: not finite"
+    assert np.count_nonzero(flat) * 50 >= flat.size and flat.size > 0, f"{name}: mostly zero proves nothing"
+    kept = flat if whole or flat.size <= N_ALL else flat[:N_FIRST]
+    return {
+        "name": name,
+        "shape": list(x.shape),
+        "norm": float(np.sqrt(dot(flat, flat))),
+        "max": float(np.abs(flat).max()),
+        "probe": [float(dot(flat, weights.signed_unit(f"{name}/probe{k}", flat.size))) for k in range(N_PROBES)],
+        "first": [float(v) for v in kept],
+    }
+
+
+def build(net, n_out, dtype=torch.float64):
+    model = models.build(net, n_out).to(torch.float64)
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if not name.endswith("num_batches_tracked"):
+            tensor.copy_(formula(name, tensor.shape))
+    return model.to(dtype)
+
+
+def mean_loss(logits, y):
+    """Cross-entropy on two logits, binary cross-entropy on one."""
+    if logits.shape[1] == 1:
+        return F.binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype))
+    return F.cross_entropy(logits, y)
+
+
+def step(model, x, y):
+    """One forward and backward pass: logits, loss, gradients by parameter, gradient of the input."""
+    x = x.clone().requires_grad_()
+    model.zero_grad()
+    logits = model(x)
+    loss = mean_loss(logits, y)
+    loss.backward()
+    return logits, loss, {name: p.grad.clone() for name, p in model.named_parameters()}, x.grad
+
+
+def step_records(result):
+    logits, loss, grads, dx = result
+    return [record("logits", logits), record("loss", loss), record("grad/input", dx)] + [
+        record("grad/" + name, g) for name, g in grads.items()
+    ]
+
+
+def stats(model):
+    return [record("stat/" + name, b) for name, b in model.named_buffers() if name.rsplit(".")[-1].startswith("running")]
+
+
+def distances(single, double):
+    """L2 distance of each gradient in single precision from the one in double, relative to the latter."""
+    return sorted(float((single[n].double() - g).norm() / g.norm()) for n, g in double.items())
+
+
+def trajectory(net, n_out, batch, size, n_steps, make_optimizer, clip=None):
+    """Losses before each of n_steps updates in training mode, a fresh batch each; what the weights have become."""
+    model = build(net, n_out).train()
+    optimizer = make_optimizer(model)
+    y = torch.from_numpy(weights.labels(batch))
+    losses = []
+    for k in range(n_steps):
+        optimizer.zero_grad()
+        loss = mean_loss(model(formula(f"input/step{k}", (batch, 3, size, size))), y)
+        loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        losses.append(loss.detach())
+    kept = [(n, p) for n, p in model.named_parameters() if net == "meso4" or p.dim() in (2, 4) and p.shape[0] in (2, 512)]
+    return [record("losses", torch.stack(losses))] + [record("weight/" + n, p) for n, p in kept]
+
+
+def cam(model, module, x, target):
+    """Grad-CAM of the margin between the target class and the other, normalised per image: method.md, stage 1a. [B,H,W]."""
+    kept = []
+    handle = dict(model.named_modules())[module].register_forward_hook(lambda m, i, o: kept.append(o))
+    logits = model(x)
+    handle.remove()
+    margin = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+    score = margin if target == 1 else -margin
+    (g,) = torch.autograd.grad(score.sum(), kept[0])
+    maps = F.relu((g.mean((2, 3), keepdim=True) * kept[0]).sum(1))
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (maps - low) / (high - low), 0.0)
+
+
+def cam_records(model, net, case):
+    """Maps for either class of an image of coloured squares (noise gives flat maps); those mostly cut off by the ReLU are left out."""
+    coarse = formula("input/cam", (2, 3, case["cam_size"] // CAM_SQUARE, case["cam_size"] // CAM_SQUARE))
+    x = coarse.repeat_interleave(CAM_SQUARE, 2).repeat_interleave(CAM_SQUARE, 3)
+    maps = {name: cam(model, models.CAM_MODULE[net], x, target) for target, name in enumerate(("cam/real", "cam/fake"))}
+    kept = [record(name, m, whole=True) for name, m in maps.items() if (m != 0).double().mean((1, 2)).min() >= 0.05]
+    assert kept
+    return kept
+
+
+def network_sets(net, case):
+    n_out, shape = case["n_out"], (case["batch"], 3, case["size"], case["size"])
+    x, y = formula("input", shape), torch.from_numpy(weights.labels(case["batch"]))
+    sets = {}
+
+    model = build(net, n_out).eval()
+    sets["frozen"] = step_records(step(model, x, y))
+    frozen = {n: p.grad.clone() for n, p in model.named_parameters()}
+    sets["cam"] = cam_records(model, net, case)
+    with torch.no_grad():
+        sets["infer256"] = [record("logits", model(formula("input/256", (2, 3, 256, 256))))]
+    model = build(net, n_out).train()
+    sets["train"] = step_records(step(model, x, y)) + stats(model)
+    trained = {n: p.grad.clone() for n, p in model.named_parameters()}
+
+    single = build(net, n_out, torch.float32)
+    _, _, frozen32, _ = step(single.eval(), x.float(), y)
+    with torch.no_grad():
+        logits32 = single(formula("input/256", (2, 3, 256, 256)).float()).double()
+    _, _, trained32, _ = step(single.train(), x.float(), y)
+    far = distances(trained32, trained), distances(frozen32, frozen)
+    reference = torch.tensor(sets["infer256"][0]["first"], dtype=torch.float64)
+    sets["torch_f32"] = [  # PyTorch's own distances from double precision
+        record("train_gradient_median", torch.tensor(statistics.median(far[0]), dtype=torch.float64)),
+        record("train_gradient_max", torch.tensor(far[0][-1], dtype=torch.float64)),
+        record("frozen_gradient_median", torch.tensor(statistics.median(far[1]), dtype=torch.float64)),
+        record("frozen_gradient_max", torch.tensor(far[1][-1], dtype=torch.float64)),
+        record("infer256_logits", (logits32.flatten() - reference).abs().max() / reference.abs().max()),
+    ]
+    if case["adam_steps"] > 0:
+        sets["adam"] = trajectory(net, n_out, case["batch"], case["size"], case["adam_steps"], lambda m: torch.optim.Adam(m.parameters(), 2e-4))
+    return sets
+
+
+def decay_groups(model, decay):
+    """Weight decay on convolution and linear weights, none on batch norm and biases."""
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def meso4_sets(case):
+    """What is cheap enough to try on the small network only: the other optimisers, clipping, one logit."""
+    args = ("meso4", 2, case["batch"], case["size"], 5)
+    sets = {
+        "adam_decay": trajectory(*args, lambda m: torch.optim.Adam(m.parameters(), 2e-4, weight_decay=5e-4)),
+        "adamw": trajectory(*args, lambda m: torch.optim.AdamW(decay_groups(m, 0.01), 2e-4)),
+        "sgd": trajectory(*args, lambda m: torch.optim.SGD(m.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)),
+        "sgd_clip": trajectory(*args, lambda m: torch.optim.SGD(m.parameters(), 0.01, momentum=0.9), clip=0.5),
+    }
+    x = formula("input", (case["batch"], 3, case["size"], case["size"]))
+    y = torch.from_numpy(weights.labels(case["batch"]))
+    model = build("meso4", 1).train()
+    sets["one_logit"] = step_records(step(model, x, y)) + stats(model)
+    sets["one_logit_cam"] = cam_records(build("meso4", 1).eval(), "meso4", case)
+    return sets
+
+
+def op_case(name, fn, x_shape, params):
+    """One operator: output, and the gradients of <output, dy> with dy from the formula."""
+    args = {"x": formula(f"{name}/x", x_shape).requires_grad_()}
+    for word, shape in params.items():
+        args[word] = formula(f"{name}/p.{word}", shape).requires_grad_()
+    y = fn(*args.values())
+    dy = formula(f"{name}/dy", y.shape)
+    grads = torch.autograd.grad((y * dy).sum(), list(args.values()))
+    return [record(f"{name}/y", y)] + [record(f"{name}/d{word}", g) for word, g in zip(args, grads)]
+
+
+def op_sets():
+    conv = lambda **kw: lambda x, w, b: F.conv2d(x, w, b, **kw)
+    sets = {
+        "conv2d": op_case("conv/plain", conv(padding=1), (2, 5, 7, 9), {"weight": (4, 5, 3, 3), "bias": (4,)})
+        + op_case("conv/stride2", conv(stride=2, padding=3), (2, 3, 15, 12), {"weight": (6, 3, 7, 7), "bias": (6,)})
+        + op_case("conv/valid_stride2", conv(stride=2), (1, 3, 14, 13), {"weight": (4, 3, 3, 3), "bias": (4,)})
+        + op_case("conv/pointwise_stride2", conv(stride=2), (2, 8, 9, 8), {"weight": (5, 8, 1, 1), "bias": (5,)})
+        + op_case("conv/depthwise", conv(padding=1, groups=6), (2, 6, 8, 5), {"weight": (6, 1, 3, 3), "bias": (6,)})
+        + op_case("conv/groups", conv(padding=2, groups=2), (2, 4, 6, 6), {"weight": (6, 2, 5, 5), "bias": (6,)})
+        + op_case(
+            "conv/uneven_pad",  # left 0, right 1, top 1, bottom 2
+            lambda x, w, b: F.conv2d(F.pad(x, (0, 1, 1, 2)), w, b, stride=2),
+            (2, 3, 8, 8),
+            {"weight": (4, 3, 3, 3), "bias": (4,)},
+        ),
+        "pool": op_case("pool/max_3_2_1", lambda x: F.max_pool2d(x, 3, 2, 1), (2, 3, 9, 12), {})
+        + op_case("pool/max_2_2", lambda x: F.max_pool2d(x, 2), (2, 3, 9, 12), {})
+        + op_case("pool/max_4_4", lambda x: F.max_pool2d(x, 4), (1, 2, 16, 18), {})
+        + op_case("pool/mean_2_2", lambda x: F.avg_pool2d(x, 2), (2, 3, 9, 12), {})
+        + op_case("pool/global", lambda x: x.mean((2, 3)), (3, 4, 5, 7), {}),
+        "act": op_case("act/relu", F.relu, (3, 5), {})
+        + op_case("act/leaky_relu", lambda x: F.leaky_relu(x, 0.1), (3, 5), {})
+        + op_case("act/sigmoid", torch.sigmoid, (3, 5), {})
+        + op_case("act/swish", F.silu, (3, 5), {}),
+        "linear": op_case("linear", F.linear, (3, 7), {"weight": (5, 7), "bias": (5,)}),
+        "resize": [  # bilinear, half-pixel centres, no antialias: cams to masks
+            record(
+                f"resize/{h}x{w}_to_{H}x{W}",
+                F.interpolate(formula(f"resize/{h}x{w}", (1, 1, h, w)), (H, W), mode="bilinear", align_corners=False)[0, 0],
+            )
+            for h, w, H, W in ((8, 8, 256, 256), (16, 16, 256, 256), (10, 10, 256, 256), (1, 1, 5, 7), (7, 9, 5, 4), (3, 5, 3, 5))
+        ],
+        "batch_norm": [],
+    }
+    for name, training in (("bn_frozen", False), ("bn_batch", True)):
+        mean, var = formula(f"{name}/p.running_mean", (4,)), formula(f"{name}/p.running_var", (4,))
+        params = {"weight": (4,), "bias": (4,)}
+        fn = lambda x, w, b: F.batch_norm(x, mean, var, w, b, training, 0.1, 1e-5)
+        sets["batch_norm"] += op_case(name, fn, (3, 4, 5, 6), params)
+        sets["batch_norm"] += [record(f"{name}/mean", mean), record(f"{name}/var", var)]
+    return sets
+
+
+def loss_set():
+    """Weighted losses: the sum of w_i l_i over the batch, divided by its size; logits from -40 to 40."""
+    z2, z1 = 40 * formula("loss/z2", (6, 2)), 40 * formula("loss/z1", (6, 1))
+    w, y = 1.5 + formula("loss/w", (6,)), torch.from_numpy(weights.labels(6))
+    out = []
+    for name, z in (("ce", z2), ("bce", z1)):
+        z.requires_grad_()
+        each = (
+            F.cross_entropy(z, y, reduction="none")
+            if name == "ce"
+            else F.binary_cross_entropy_with_logits(z[:, 0], y.double(), reduction="none")
+        )
+        loss = (w * each).mean()
+        loss.backward()
+        out += [record(f"{name}/loss", loss), record(f"{name}/dz", z.grad)]
+    return out
+
+
+def formula_set():
+    """One tensor of each kind, so that golden.c can show that it computes the same bits."""
+    shapes = {"t.weight": (5, 3, 2, 2), "u.weight": (6,), "v.bias": (6,), "w.running_mean": (6,), "x.running_var": (6,), "input": (2, 3), "y.weight": (32, 16, 3, 3)}
+    return [record(name, formula(name, shape)) for name, shape in shapes.items()]
+
+
+def write(path, sets):
+    """One tensor a line: set, name, shape, norm, max, probes, values."""
+    lines = ["prle.golden 1"]
+    for set_name, tensors in sets.items():
+        for t in tensors:
+            shape = "x".join(map(str, t["shape"])) or "scalar"
+            numbers = [t["norm"], t["max"], *t["probe"], *t["first"]]
+            lines.append(" ".join([set_name, t["name"], shape] + [f"{v:.17g}" for v in numbers]))
+    path.write_text("\n".join(lines) + "\n")
+    print(f"{path.name}: {path.stat().st_size // 1024} KiB")
+
+
+def weights_hash(net, n_out):
+    digest = hashlib.sha256()
+    for name, tensor in build(net, n_out).state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            digest.update(name.encode() + b"\0" + tensor.numpy().astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def manifest():
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
+        "seed": "none: every number comes from the formula of weights.py",
+        "torch_threads": torch.get_num_threads(),
+        "cases": CASES,
+        "sha256_inputs_f64": dict(sorted(hashes.items())),
+        "sha256_weights_f64": {net: weights_hash(net, case["n_out"]) for net, case in CASES.items()},
+        "sha256_files": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(HERE.glob("*.txt"))
+        },
+    }
+
+
+def main():
+    torch.set_num_threads(1)  # one order of sums
+    write(HERE / "ops.txt", {"formula": formula_set(), **op_sets(), "loss": loss_set()})
+    for net, case in CASES.items():
+        sets = network_sets(net, case)
+        if net == "meso4":
+            sets.update(meso4_sets(case))
+        write(HERE / f"{net}.txt", sets)
+    (HERE / "manifest.json").write_text(json.dumps(manifest(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
