@@ -233,54 +233,112 @@ static void interval_of(double *lo, double *hi, double *values, int n_replicates
     *hi = percentile(values, n, 0.975);
 }
 
-prle_status prle_metrics_bootstrap(prle_intervals *out, const prle_score *scores, int64_t n, double threshold, int n_replicates,
+/* The metrics of each replicate. */
+typedef struct replicates {
+    int64_t n_groups;
+    bool by_identity;
+    double *values; /* [PRLE_METRIC_COUNT, n]; NaN where the metric is n/a for the whole set or the replicate lacks a class */
+} replicates;
+
+/* Draws and walks; items are sorted, weights [n_groups] is scratch. */
+static void replicates_fill(replicates *r, const item *items, int64_t n_items, uint32_t *weights, double threshold, int n,
+                            uint64_t seed)
+{
+    prle_metrics whole;
+
+    walk_all(&whole, items, n_items, threshold);
+    for (int i = 0; i < n && r->n_groups > 1; i++) {
+        prle_rng rng = prle_rng_make(seed, 0, (uint64_t)i, PRLE_RNG_BOOTSTRAP);
+        prle_metrics m;
+        memset(weights, 0, (size_t)r->n_groups * sizeof *weights);
+        for (int64_t g = 0; g < r->n_groups; g++)
+            weights[prle_rng_below(&rng, (uint32_t)r->n_groups)]++;
+        walk(&m, items, n_items, weights, threshold);
+        for (int k = 0; k < PRLE_METRIC_COUNT; k++)
+            r->values[(int64_t)k * n + i] = isnan(whole.value[k]) ? NOT_AVAILABLE : m.value[k];
+    }
+}
+
+/* out->values is the caller's to free. */
+static prle_status replicates_make(replicates *out, const prle_score *scores, int64_t n_scores, double threshold, int n,
                                    uint64_t seed)
 {
     prle_status st = PRLE_OK;
+    replicates r = {.by_identity = true};
     item *items = NULL;
     uint32_t *ids = NULL, *weights = NULL;
-    double *values = NULL; /* [PRLE_METRIC_COUNT, n_replicates] */
-    prle_intervals result = {.by_identity = true};
-    prle_metrics whole;
 
     PRLE_CHECK(isfinite(threshold), PRLE_EINVAL, "threshold %g is not a number to compare scores with", threshold);
-    PRLE_CHECK(n_replicates >= 1, PRLE_EINVAL, "bootstrap needs at least 1 replicate, not %d", n_replicates);
-    PRLE_TRY(scores_check(scores, n));
-    for (int64_t i = 0; i < n; i++)
-        result.by_identity &= scores[i].identity != PRLE_IDENTITY_NONE;
-    PRLE_TRY_OUT(PRLE_NEW(ids, n));
-    result.n_groups = ids_collect(ids, scores, n, result.by_identity);
-    PRLE_TRY_OUT(PRLE_NEW(weights, result.n_groups));
-    PRLE_TRY_OUT(PRLE_NEW(values, (size_t)PRLE_METRIC_COUNT * (size_t)n_replicates));
-    PRLE_TRY_OUT(PRLE_NEW(items, n));
-    for (int64_t i = 0; i < n; i++)
-        items[i] =
-            (item){scores[i].score, id_find(ids, result.n_groups, group_id(&scores[i], result.by_identity)), scores[i].label};
-    if (n > 1)
-        qsort(items, (size_t)n, sizeof *items, by_score_down);
-    walk_all(&whole, items, n, threshold);
-    for (int r = 0; r < n_replicates && result.n_groups > 1; r++) {
-        prle_rng rng = prle_rng_make(seed, 0, (uint64_t)r, PRLE_RNG_BOOTSTRAP);
-        prle_metrics m;
-        memset(weights, 0, (size_t)result.n_groups * sizeof *weights);
-        for (int64_t g = 0; g < result.n_groups; g++)
-            weights[prle_rng_below(&rng, (uint32_t)result.n_groups)]++;
-        walk(&m, items, n, weights, threshold);
-        for (int k = 0; k < PRLE_METRIC_COUNT; k++)
-            values[(int64_t)k * n_replicates + r] = m.value[k];
-    }
-    for (int k = 0; k < PRLE_METRIC_COUNT; k++) {
-        result.lo[k] = result.hi[k] = NOT_AVAILABLE;
-        if (result.n_groups > 1 && !isnan(whole.value[k]))
-            interval_of(&result.lo[k], &result.hi[k], values + (int64_t)k * n_replicates, n_replicates);
-    }
-    *out = result;
+    PRLE_CHECK(n >= 1, PRLE_EINVAL, "bootstrap needs at least 1 replicate, not %d", n);
+    PRLE_TRY(scores_check(scores, n_scores));
+    for (int64_t i = 0; i < n_scores; i++)
+        r.by_identity &= scores[i].identity != PRLE_IDENTITY_NONE;
+    PRLE_TRY_OUT(PRLE_NEW(ids, n_scores));
+    r.n_groups = ids_collect(ids, scores, n_scores, r.by_identity);
+    PRLE_TRY_OUT(PRLE_NEW(weights, r.n_groups));
+    PRLE_TRY_OUT(PRLE_NEW(items, n_scores));
+    PRLE_TRY_OUT(PRLE_NEW(r.values, (size_t)PRLE_METRIC_COUNT * (size_t)n));
+    for (int64_t i = 0; i < n_scores; i++)
+        items[i] = (item){scores[i].score, id_find(ids, r.n_groups, group_id(&scores[i], r.by_identity)), scores[i].label};
+    if (n_scores > 1)
+        qsort(items, (size_t)n_scores, sizeof *items, by_score_down);
+    replicates_fill(&r, items, n_scores, weights, threshold, n, seed);
+    *out = r;
 
 out:
     prle_free(items);
-    prle_free(values);
     prle_free(weights);
     prle_free(ids);
+    return st;
+}
+
+/* The intervals of n replicates, whose values are sorted on the way. */
+static void intervals_make(prle_intervals *out, replicates *r, int n)
+{
+    *out = (prle_intervals){.n_groups = r->n_groups, .by_identity = r->by_identity};
+    for (int k = 0; k < PRLE_METRIC_COUNT; k++) {
+        out->lo[k] = out->hi[k] = NOT_AVAILABLE;
+        if (r->n_groups > 1)
+            interval_of(&out->lo[k], &out->hi[k], r->values + (int64_t)k * n, n);
+    }
+}
+
+prle_status prle_metrics_bootstrap(prle_intervals *out, const prle_score *scores, int64_t n, double threshold, int n_replicates,
+                                   uint64_t seed)
+{
+    replicates r;
+
+    PRLE_TRY(replicates_make(&r, scores, n, threshold, n_replicates, seed));
+    intervals_make(out, &r, n_replicates);
+    prle_free(r.values);
+    return PRLE_OK;
+}
+
+/* The two lists hold the same samples in the same order. */
+static prle_status pairs_check(const prle_score *a, const prle_score *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        PRLE_CHECK(a[i].video == b[i].video && a[i].identity == b[i].identity && a[i].label == b[i].label, PRLE_EINVAL,
+                   "sample %lld of %lld is not the same for both detectors", (long long)i, (long long)n);
+    return PRLE_OK;
+}
+
+prle_status prle_metrics_bootstrap_difference(prle_intervals *out, const prle_score *a, double threshold_a, const prle_score *b,
+                                              double threshold_b, int64_t n, int n_replicates, uint64_t seed)
+{
+    prle_status st = PRLE_OK;
+    replicates of_a = {0}, of_b = {0};
+
+    PRLE_TRY_OUT(pairs_check(a, b, n));
+    PRLE_TRY_OUT(replicates_make(&of_a, a, n, threshold_a, n_replicates, seed));
+    PRLE_TRY_OUT(replicates_make(&of_b, b, n, threshold_b, n_replicates, seed));
+    for (int64_t i = 0; i < (int64_t)PRLE_METRIC_COUNT * n_replicates; i++)
+        of_b.values[i] -= of_a.values[i];
+    intervals_make(out, &of_b, n_replicates);
+
+out:
+    prle_free(of_b.values);
+    prle_free(of_a.values);
     return st;
 }
 
@@ -401,16 +459,21 @@ out:
     return st;
 }
 
-prle_status prle_scores_of_method(prle_score **out, int64_t *n_out, const prle_score *scores, int64_t n, uint16_t method)
+prle_status prle_scores_of_methods(prle_score **out, int64_t *n_out, const prle_score *scores, int64_t n, const uint16_t *methods,
+                                   int64_t n_methods)
 {
     prle_score *chosen = NULL;
     int64_t n_chosen = 0;
 
     PRLE_TRY(scores_check(scores, n));
     PRLE_TRY(PRLE_NEW(chosen, n));
-    for (int64_t i = 0; i < n; i++)
-        if (scores[i].label == 0 || scores[i].method == method)
+    for (int64_t i = 0; i < n; i++) {
+        bool wanted = scores[i].label == 0;
+        for (int64_t m = 0; m < n_methods && !wanted; m++)
+            wanted = scores[i].method == methods[m];
+        if (wanted)
             chosen[n_chosen++] = scores[i];
+    }
     *out = chosen;
     *n_out = n_chosen;
     return PRLE_OK;

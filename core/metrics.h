@@ -68,6 +68,15 @@ PRLE_NODISCARD prle_status prle_metrics_bootstrap(prle_intervals *out, const prl
                                                   int n_replicates, uint64_t seed);
 
 /**
+ * Intervals of metric(b) - metric(a) for two detectors' scores of the same samples, in the same order: both are resampled by the
+ * same draws, so what makes an identity easy or hard for either falls out. n/a where the metric of either is. PRLE_EINVAL names
+ * the first sample that differs in more than its score.
+ */
+PRLE_NODISCARD prle_status prle_metrics_bootstrap_difference(prle_intervals *out, const prle_score *a, double threshold_a,
+                                                             const prle_score *b, double threshold_b, int64_t n, int n_replicates,
+                                                             uint64_t seed);
+
+/**
  * The threshold whose FPR and FNR are closest (of two equally close, the one with the lower FPR): halfway between the lowest
  * score it calls fake and the next one below. PRLE_EINVAL when a class is missing.
  */
@@ -82,9 +91,9 @@ PRLE_NODISCARD prle_status prle_threshold_at_fpr(double *out, const prle_score *
  */
 PRLE_NODISCARD prle_status prle_scores_by_video(prle_score **out, int64_t *n_out, const prle_score *scores, int64_t n);
 
-/** All reals and the fakes of one method, order kept. *out is yours to prle_free. */
-PRLE_NODISCARD prle_status prle_scores_of_method(prle_score **out, int64_t *n_out, const prle_score *scores, int64_t n,
-                                                 uint16_t method);
+/** All reals and the fakes of some methods, order kept. *out is yours to prle_free. */
+PRLE_NODISCARD prle_status prle_scores_of_methods(prle_score **out, int64_t *n_out, const prle_score *scores, int64_t n,
+                                                  const uint16_t *methods, int64_t n_methods);
 
 #ifdef __cplusplus
 }

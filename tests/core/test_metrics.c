@@ -237,7 +237,7 @@ static void test_bad_input(void **state)
         assert_fails(prle_metrics_bootstrap(&intervals, scores, 12, 0.5, 10, 1), PRLE_ENUMERIC, "score 7 of 12");
         assert_fails(prle_threshold_at_eer(&threshold, scores, 12), PRLE_ENUMERIC, "score 7 of 12");
         assert_fails(prle_scores_by_video(&out, &n_out, scores, 12), PRLE_ENUMERIC, "score 7 of 12");
-        assert_fails(prle_scores_of_method(&out, &n_out, scores, 12, 0), PRLE_ENUMERIC, "score 7 of 12");
+        assert_fails(prle_scores_of_methods(&out, &n_out, scores, 12, NULL, 0), PRLE_ENUMERIC, "score 7 of 12");
     }
     scores[7].score = 0;
     for (int i = 0; i < 12; i++)
@@ -314,20 +314,26 @@ static void test_by_video(void **state)
     assert_null(videos);
 }
 
-static void test_of_method(void **state)
+static void test_of_methods(void **state)
 {
     (void)state;
+    const uint16_t methods[] = {3, 1};
     prle_score *big = NULL, *chosen = NULL;
-    int64_t n = 0, expected = 0;
+    int64_t n = 0, expected = 0, n_real = 0;
 
     assert_ok(PRLE_NEW(big, N_BIG));
     big_fill(big);
-    for (int i = 0; i < N_BIG; i++)
-        expected += big[i].label == 0 || big[i].method == 3;
-    assert_ok(prle_scores_of_method(&chosen, &n, big, N_BIG, 3));
+    for (int i = 0; i < N_BIG; i++) {
+        expected += big[i].label == 0 || big[i].method == 3 || big[i].method == 1;
+        n_real += big[i].label == 0;
+    }
+    assert_ok(prle_scores_of_methods(&chosen, &n, big, N_BIG, methods, 2));
     assert_int_equal(n, expected);
     for (int64_t i = 0; i < n; i++)
-        assert_true(chosen[i].label == 0 || chosen[i].method == 3);
+        assert_true(chosen[i].label == 0 || chosen[i].method == 3 || chosen[i].method == 1);
+    prle_free(chosen);
+    assert_ok(prle_scores_of_methods(&chosen, &n, big, N_BIG, NULL, 0));
+    assert_int_equal(n, n_real);
     prle_free(chosen);
     prle_free(big);
 }
@@ -415,6 +421,55 @@ static void test_bootstrap_properties(void **state)
     prle_free(big);
 }
 
+/* Of the same draws, the difference of the metrics of really copied samples. */
+static void test_bootstrap_difference(void **state)
+{
+    (void)state;
+    enum { N = 60, REPLICATES = 41, SEED = 5 };
+    prle_score a[N], b[N], *copy_a = NULL, *copy_b = NULL;
+    prle_intervals intervals, swapped;
+    prle_metrics of_a, of_b;
+    double auc[REPLICATES], acc[REPLICATES];
+
+    random_fill(a, N, 77, 30);
+    memcpy(b, a, sizeof b);
+    for (int i = 0; i < N; i++)
+        b[i].score = (i * 7) % 30 + 6 * b[i].label;
+    assert_ok(prle_metrics_bootstrap_difference(&intervals, a, 10, b, 12, N, REPLICATES, SEED));
+    assert_true(intervals.by_identity && intervals.n_groups == 5);
+    assert_ok(PRLE_NEW(copy_a, 5 * N));
+    assert_ok(PRLE_NEW(copy_b, 5 * N));
+    for (int r = 0; r < REPLICATES; r++) {
+        prle_rng rng = prle_rng_make(SEED, 0, (uint64_t)r, PRLE_RNG_BOOTSTRAP);
+        int64_t n = 0;
+        for (int g = 0; g < 5; g++) {
+            const uint32_t identity = prle_rng_below(&rng, 5);
+            for (int i = 0; i < N; i++)
+                if (a[i].identity == identity) {
+                    copy_a[n] = a[i];
+                    copy_b[n++] = b[i];
+                }
+        }
+        assert_ok(prle_metrics_compute(&of_a, copy_a, n, 10));
+        assert_ok(prle_metrics_compute(&of_b, copy_b, n, 12));
+        auc[r] = of_b.value[PRLE_METRIC_AUC] - of_a.value[PRLE_METRIC_AUC];
+        acc[r] = of_b.value[PRLE_METRIC_ACC] - of_a.value[PRLE_METRIC_ACC];
+    }
+    qsort(auc, REPLICATES, sizeof *auc, by_value);
+    qsort(acc, REPLICATES, sizeof *acc, by_value);
+    assert_near(intervals.lo[PRLE_METRIC_AUC], auc[1], 1e-14);
+    assert_near(intervals.hi[PRLE_METRIC_AUC], auc[39], 1e-14);
+    assert_near(intervals.lo[PRLE_METRIC_ACC], acc[1], 1e-14);
+    assert_near(intervals.hi[PRLE_METRIC_ACC], acc[39], 1e-14);
+    assert_true(isnan(intervals.lo[PRLE_METRIC_TPR_FPR_1E2])); /* too few reals */
+    assert_ok(prle_metrics_bootstrap_difference(&swapped, b, 12, a, 10, N, REPLICATES, SEED));
+    assert_near(swapped.lo[PRLE_METRIC_AUC], -intervals.hi[PRLE_METRIC_AUC], 1e-14);
+    b[N - 1].identity++;
+    assert_fails(prle_metrics_bootstrap_difference(&intervals, a, 10, b, 10, N, 9, 1), PRLE_EINVAL, "sample 59 of 60");
+    prle_free(copy_a);
+    prle_free(copy_b);
+}
+
 static void test_allocations_fail(void **state)
 {
     (void)state;
@@ -430,6 +485,12 @@ static void test_allocations_fail(void **state)
     for (int nth = 1; nth <= 4; nth++) {
         prle_alloc_fail_at(nth);
         assert_fails(prle_metrics_bootstrap(&intervals, scores, 12, 0.5, 10, 1), PRLE_ENOMEM, "out of memory");
+        assert_int_equal(prle_alloc_live(), live);
+    }
+    for (int nth = 1; nth <= 8; nth++) {
+        prle_alloc_fail_at(nth);
+        assert_fails(prle_metrics_bootstrap_difference(&intervals, scores, 0.5, scores, 0.5, 12, 10, 1), PRLE_ENOMEM,
+                     "out of memory");
         assert_int_equal(prle_alloc_live(), live);
     }
     for (int nth = 1; nth <= 2; nth++) {
@@ -469,19 +530,13 @@ static void test_large_set(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_sklearn),
-        cmocka_unit_test(test_against_brute_force),
-        cmocka_unit_test(test_closed_forms),
-        cmocka_unit_test(test_sets_without_metrics),
-        cmocka_unit_test(test_enough_reals),
-        cmocka_unit_test(test_bad_input),
-        cmocka_unit_test(test_thresholds),
-        cmocka_unit_test(test_by_video),
-        cmocka_unit_test(test_of_method),
-        cmocka_unit_test(test_bootstrap_by_copies),
-        cmocka_unit_test(test_bootstrap_properties),
-        cmocka_unit_test(test_allocations_fail),
-        cmocka_unit_test(test_large_set),
+        cmocka_unit_test(test_against_sklearn),      cmocka_unit_test(test_against_brute_force),
+        cmocka_unit_test(test_closed_forms),         cmocka_unit_test(test_sets_without_metrics),
+        cmocka_unit_test(test_enough_reals),         cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_thresholds),           cmocka_unit_test(test_by_video),
+        cmocka_unit_test(test_of_methods),           cmocka_unit_test(test_bootstrap_by_copies),
+        cmocka_unit_test(test_bootstrap_properties), cmocka_unit_test(test_bootstrap_difference),
+        cmocka_unit_test(test_allocations_fail),     cmocka_unit_test(test_large_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
