@@ -196,3 +196,15 @@ prle_status prle_csv_number(const prle_csv *csv, int64_t row, int64_t column, do
 }
 
 int64_t prle_csv_line(const prle_csv *csv, int64_t row) { return csv->line[row + 1]; }
+
+void prle_csv_add_field(prle_text *text, const char *field)
+{
+    if (strpbrk(field, ",\"\r\n") == NULL) {
+        prle_text_add_bytes(text, field, strlen(field));
+        return;
+    }
+    prle_text_add_bytes(text, "\"", 1);
+    for (const char *at = field; *at != '\0'; at++)
+        prle_text_add_bytes(text, *at == '"' ? "\"\"" : at, *at == '"' ? 2 : 1);
+    prle_text_add_bytes(text, "\"", 1);
+}

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "core/status.h"
+#include "core/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,6 +47,9 @@ PRLE_NODISCARD prle_status prle_csv_number(const prle_csv *csv, int64_t row, int
 
 /** The line in the file where a row starts. */
 int64_t prle_csv_line(const prle_csv *csv, int64_t row);
+
+/** A field of a table being written, quoted where it must be; commas and line ends are the caller's. */
+void prle_csv_add_field(prle_text *text, const char *field);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,9 @@
 
 #include <math.h>
 
+#include "core/alloc.h"
+#include "core/attention.h"
+
 static uint8_t srgb8(double linear)
 {
     const double v = linear < 0 ? 0 : linear > 1 ? 1 : linear;
@@ -61,6 +64,26 @@ prle_status prle_heatmap_overlay(prle_image *out, const prle_image *image, const
             out->data[3 * i + c] = (uint8_t)((1 - strength) * below + strength * above + 0.5);
         }
     return PRLE_OK;
+}
+
+prle_status prle_heatmap_overlay_map(prle_image *out, const prle_image *image, const float *map, int64_t h, int64_t w,
+                                     double strength)
+{
+    prle_status st = PRLE_OK;
+    const int64_t n = image->height * image->width;
+    prle_image attention = {0};
+    uint16_t *q = NULL;
+
+    PRLE_TRY_OUT(prle_image_init(&attention, image->height, image->width, 1));
+    PRLE_TRY_OUT(PRLE_NEW(q, n));
+    PRLE_TRY_OUT(prle_attention_quantise(map, h, w, image->height, image->width, q));
+    for (int64_t i = 0; i < n; i++)
+        attention.data[i] = (uint8_t)((q[i] * 255 + PRLE_ATTENTION_ONE / 2) / PRLE_ATTENTION_ONE);
+    PRLE_TRY_OUT(prle_heatmap_overlay(out, image, &attention, strength));
+out:
+    prle_free(q);
+    prle_image_deinit(&attention);
+    return st;
 }
 
 prle_status prle_heatmap_hide(prle_image *out, const prle_image *image, const uint8_t *mask)

@@ -31,6 +31,16 @@ PRLE_NODISCARD prle_status prle_heatmap_overlay(prle_image *out, const prle_imag
                                                 double strength);
 
 /**
+ * The same of a map at its native size, brought to the picture's by prle_attention_quantise.
+ *
+ * map  in  [h,w]  in [0,1]
+ *
+ * Errors: those of both. Memory: scratch of H*W pixels.
+ */
+PRLE_NODISCARD prle_status prle_heatmap_overlay_map(prle_image *out, const prle_image *image, const float *map, int64_t h,
+                                                    int64_t w, double strength);
+
+/**
  * Eq. 11 of arXiv 2307.12534: out = image (1 - mask), hidden pixels black.
  *
  * out    out  [H,W,C]  initialised by the caller; may be *image

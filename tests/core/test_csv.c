@@ -91,12 +91,38 @@ static void test_many_rows(void **state)
     assert_int_equal(prle_alloc_live(), live);
 }
 
+/* What is written comes back. */
+static void test_written(void **state)
+{
+    (void)state;
+    static const char *const fields[] = {"plain", "", "a,b", "say \"so\"", "two\nlines", "\r", " a ", "\"", "\xc3\xa9"};
+    const int64_t n = sizeof fields / sizeof fields[0];
+    prle_text text = {0};
+    char *bytes = NULL;
+    prle_csv csv;
+
+    prle_text_add(&text, "c0,c1,c2,c3,c4,c5,c6,c7,c8\n");
+    for (int64_t i = 0; i < n; i++) {
+        prle_csv_add_field(&text, fields[i]);
+        prle_text_add(&text, "%s", i < n - 1 ? "," : "\n");
+    }
+    assert_ok(prle_text_take(&text, &bytes));
+    assert_non_null(strstr(bytes, "\nplain,,\"a,b\",\"say \"\"so\"\"\","));
+    assert_ok(prle_csv_parse(&csv, "written", bytes, strlen(bytes)));
+    assert_int_equal(csv.n_rows, 1);
+    for (int64_t i = 0; i < n; i++)
+        assert_string_equal(prle_csv_text(&csv, 0, i), fields[i]);
+    prle_csv_deinit(&csv);
+    prle_free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_many_rows),
+        cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* test_heatmap.c - the colour scale rises in lightness, overlays and masks do what the formulas say. */
 #include <math.h>
 
+#include "core/alloc.h"
 #include "core/heatmap.h"
 #include "tests/check.h"
 
@@ -64,6 +65,37 @@ static void test_overlay(void **state)
     prle_image_deinit(&small);
 }
 
+/* A map of one column resized to 16 x 4, by its own formula, and what is not a map. */
+static void test_overlay_map(void **state)
+{
+    (void)state;
+    const int64_t live = prle_alloc_live();
+    float map[2] = {0.25f, 1.0f};
+    prle_image image = {0}, out = {0};
+    uint8_t colors[256][3];
+
+    prle_heatmap_colors(colors);
+    assert_ok(prle_image_init(&image, 4, 4, 3));
+    assert_ok(prle_image_init(&out, 4, 4, 3));
+    assert_ok(prle_heatmap_overlay_map(&out, &image, map, 2, 1, 1));
+    const double rows[4] = {0.25, 0.4375, 0.8125, 1}; /* centres at -1/4, 1/4, 3/4, 5/4 of the map's rows */
+    for (int64_t i = 0; i < 48; i++)
+        assert_int_equal(out.data[i], colors[lrint(255 * rows[i / 12])][i % 3]);
+    map[1] = (float)NAN;
+    assert_fails(prle_heatmap_overlay_map(&out, &image, map, 2, 1, 1), PRLE_ENUMERIC, "row 1");
+    map[1] = 1.5f;
+    assert_fails(prle_heatmap_overlay_map(&out, &image, map, 2, 1, 1), PRLE_EINVAL, "outside [0,1]");
+    map[1] = 1.0f;
+    for (int nth = 1; nth <= 3; nth++) {
+        prle_alloc_fail_at(nth);
+        assert_fails(prle_heatmap_overlay_map(&out, &image, map, 2, 1, 1), PRLE_ENOMEM, "");
+    }
+    prle_alloc_fail_at(0);
+    prle_image_deinit(&image);
+    prle_image_deinit(&out);
+    assert_int_equal(prle_alloc_live(), live);
+}
+
 static void test_hide(void **state)
 {
     (void)state;
@@ -86,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_colors),
         cmocka_unit_test(test_overlay),
+        cmocka_unit_test(test_overlay_map),
         cmocka_unit_test(test_hide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
