@@ -32,7 +32,9 @@ typedef struct prle_fuse_opts {
 } prle_fuse_opts;
 
 #define PRLE_FUSE_OPTS_DEFAULT                                                                                                   \
-    ((prle_fuse_opts){.rule = PRLE_FUSE_EXPAND, .tau1 = 0.3, .lambda = 0.15, .radius = 1, .hyst_low = 0.1, .hyst_pair = 0.2})
+    {                                                                                                                            \
+        .rule = PRLE_FUSE_EXPAND, .tau1 = 0.3, .lambda = 0.15, .radius = 1, .hyst_low = 0.1, .hyst_pair = 0.2                    \
+    }
 
 enum { PRLE_FUSE_MAX_MAPS = 64, PRLE_FUSE_MAX_RADIUS = 7 };
 

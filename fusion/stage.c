@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "augment/maps.h"
 #include "cam/cam_file.h"
@@ -14,8 +15,10 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "core/rankmap.h"
 #include "core/text.h"
+#include "dist/units.h"
 
 #define EMPTY_SHARE_WARNED 0.05
 
@@ -31,6 +34,7 @@ typedef struct worker {
 /** One run of the stage, on one rank. */
 typedef struct stage {
     const prle_fuse_stage_opts *opts;
+    const prle_comm *comm;
     prle_strings zoo;
     prle_cam **member; /* [zoo.n] */
     int64_t *index;    /* [n_items] images of the face store that have a map in every member, ascending */
@@ -42,6 +46,8 @@ typedef struct stage {
     uint16_t *rank;     /* [PRLE_UNIT_ITEMS,H,W] */
     uint8_t *attention; /* [PRLE_UNIT_ITEMS,H,W] */
     uint32_t *area;     /* [PRLE_UNIT_ITEMS] */
+    prle_progress *progress;
+    int64_t n_units, n_units_before, n_units_shown;
 } stage;
 
 /* ---- the zoo ---- */
@@ -238,6 +244,7 @@ static void stage_deinit(stage *s)
     prle_free(s->rank);
     prle_free(s->attention);
     prle_free(s->area);
+    prle_progress_destroy(s->progress);
 }
 
 /* ---- units ---- */
@@ -309,12 +316,34 @@ static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prl
     return prle_maps_compact(s->opts->out, &s->info, parts_dir, n_units, &(prle_rows_beat){beat, comm});
 }
 
-static void progress(void *ctx, const prle_units_progress *progress)
+static int64_t images_of(const stage *s, int64_t n_units)
 {
-    const stage *s = ctx;
+    const int64_t n = n_units * PRLE_UNIT_ITEMS;
 
-    if (s->opts->progress != NULL)
-        s->opts->progress(s->opts->progress_ctx, progress);
+    return n < s->n_items ? n : s->n_items;
+}
+
+/* The other ranks are taken to be as far as this one: they have as many units, and units cost the same. */
+static void show(void *ctx, const prle_units_progress *p)
+{
+    stage *s = ctx;
+    const int64_t n_before = p->n_units - p->all_total, all_done = p->own_done * s->comm->size;
+    const int64_t done = n_before + (all_done < p->all_total ? all_done : p->all_total);
+    const prle_progress_opts opts = {.what = "fuse",
+                                     .unit = "images",
+                                     .total = s->n_items,
+                                     .done = images_of(s, n_before),
+                                     .rank = s->comm->rank,
+                                     .interval_s = 10};
+
+    if (s->progress == NULL) {
+        s->n_units = p->n_units;
+        s->n_units_before = s->n_units_shown = n_before;
+        if (prle_progress_create(&s->progress, &opts) != PRLE_OK)
+            prle_log(PRLE_LOG_WARN, "fusion", "no progress is shown: %s", prle_error_message());
+    }
+    prle_progress_add(s->progress, images_of(s, done) - images_of(s, s->n_units_shown));
+    s->n_units_shown = done;
 }
 
 static prle_status units_run(stage *s, const char *parts_dir, prle_comm *comm)
@@ -327,8 +356,10 @@ static prle_status units_run(stage *s, const char *parts_dir, prle_comm *comm)
     units.process = unit_process;
     units.check = unit_check;
     units.finish = finish;
-    units.progress = progress;
-    return prle_units_run(comm, &units);
+    units.progress = show;
+    PRLE_TRY(prle_units_run(comm, &units));
+    prle_progress_end(s->progress);
+    return PRLE_OK;
 }
 
 /* ---- the result ---- */
@@ -404,7 +435,9 @@ static prle_status report_make(const stage *s, bool was_done, prle_fuse_report *
                                  .height = maps->info.height,
                                  .width = maps->info.width,
                                  .n_members = s->zoo.n,
-                                 .was_done = was_done};
+                                 .was_done = was_done,
+                                 .n_units = s->n_units,
+                                 .n_units_before = s->n_units_before};
     PRLE_TRY_OUT(shares_measure(maps, report));
     if ((double)report->n_empty > EMPTY_SHARE_WARNED * (double)report->n_maps)
         prle_log(PRLE_LOG_WARN, "fusion",
@@ -438,9 +471,18 @@ static prle_status stage_run(stage *s, const char *parts_dir, prle_comm *comm, p
     return PRLE_OK;
 }
 
+static double now_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 prle_status prle_fuse_run(const prle_fuse_stage_opts *opts, prle_comm *comm, prle_fuse_report *report)
 {
-    stage s = {.opts = opts};
+    stage s = {.opts = opts, .comm = comm};
+    const double begin = now_seconds();
     char *parts_dir = NULL;
     prle_status st = prle_asprintf(&parts_dir, "%s.parts", opts->out);
 
@@ -449,6 +491,8 @@ prle_status prle_fuse_run(const prle_fuse_stage_opts *opts, prle_comm *comm, prl
     st = prle_comm_agree(comm, st, "zoo");
     if (st == PRLE_OK)
         st = stage_run(&s, parts_dir, comm, report);
+    if (st == PRLE_OK)
+        report->seconds = now_seconds() - begin;
     stage_deinit(&s);
     prle_free(parts_dir);
     return st;

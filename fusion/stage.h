@@ -4,7 +4,6 @@
 
 #include "core/comm.h"
 #include "core/strings.h"
-#include "dist/units.h"
 #include "fusion/fuse.h"
 
 #ifdef __cplusplus
@@ -16,12 +15,13 @@ typedef struct prle_fuse_stage_opts {
     prle_strings zoo; /* members to fuse, in this order; empty: all in the folder, by name */
     const char *out;  /* maps.h5; units are kept in OUT.parts while it is being made */
     prle_fuse_opts fuse;
-    int threads;                                                      /* of this rank: each fuses images of its own */
-    void *progress_ctx;                                               /* first argument of progress */
-    void (*progress)(void *ctx, const prle_units_progress *progress); /* as in dist/units.h; NULL for nobody */
+    int threads; /* of this rank: each fuses images of its own */
 } prle_fuse_stage_opts;
 
-#define PRLE_FUSE_STAGE_OPTS_DEFAULT ((prle_fuse_stage_opts){.fuse = PRLE_FUSE_OPTS_DEFAULT, .threads = 1})
+#define PRLE_FUSE_STAGE_OPTS_DEFAULT                                                                                             \
+    {                                                                                                                            \
+        .fuse = PRLE_FUSE_OPTS_DEFAULT, .threads = 1                                                                             \
+    }
 
 /** Shares reported: minimum, 5 %, 25 %, median, 75 %, 95 %, maximum. */
 enum { PRLE_FUSE_QUANTILES = 7 };
@@ -35,13 +35,15 @@ typedef struct prle_fuse_report {
     int64_t n_members;                 /* of the zoo */
     double share[PRLE_FUSE_QUANTILES]; /* quantiles of |V| / HW over all maps, nearest rank; 0 when there are no maps */
     double mean_share;
-    bool was_done; /* the file was there already, made with the same settings from the same maps */
+    bool was_done;                   /* the file was there already, made with the same settings from the same maps */
+    int64_t n_units, n_units_before; /* units of 64 images, and how many of them earlier runs made; 0 where was_done */
+    double seconds;                  /* of this run */
 } prle_fuse_report;
 
 /**
  * Fuses the maps of every image that all members have one for, at the size of the faces, and warns when more than 5 % are empty.
  * Every image is fused by one thread of one rank, in integers: the contents of maps.h5 do not depend on ranks or threads, nor on
- * how often the stage was killed and started again.
+ * how often the stage was killed and started again. Shows its progress on rank 0.
  *
  * Errors: PRLE_EINVAL when a member is not in the folder (those there are listed), named twice, or OUT exists and was made
  * otherwise; PRLE_EFORMAT when members are of different face stores or cover different images; PRLE_ENUMERIC names file, image

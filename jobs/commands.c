@@ -2,12 +2,10 @@
 #include "jobs/command.h"
 
 extern const prle_command prle_command_doctor;
+extern const prle_command prle_command_fuse;
 extern const prle_command prle_command_inspect;
 extern const prle_command prle_command_pack;
 
 const prle_command *const prle_commands[] = {
-    &prle_command_pack,
-    &prle_command_inspect,
-    &prle_command_doctor,
-    NULL,
+    &prle_command_pack, &prle_command_fuse, &prle_command_inspect, &prle_command_doctor, NULL,
 };

@@ -322,14 +322,14 @@ static void test_bad_input(void **state)
     assert_fails(prle_fuser_create(&opts, 0, 8, 8, &fuser), PRLE_EINVAL, "zoo of 0");
     opts.tau1 = 1.5;
     assert_fails(prle_fuser_create(&opts, 3, 8, 8, &fuser), PRLE_EINVAL, "tau1 1.5");
-    opts = PRLE_FUSE_OPTS_DEFAULT;
+    opts = (prle_fuse_opts)PRLE_FUSE_OPTS_DEFAULT;
     opts.lambda = -0.1;
     assert_fails(prle_fuser_create(&opts, 3, 8, 8, &fuser), PRLE_EINVAL, "lambda -0.1");
-    opts = PRLE_FUSE_OPTS_DEFAULT;
+    opts = (prle_fuse_opts)PRLE_FUSE_OPTS_DEFAULT;
     opts.radius = 0;
     assert_fails(prle_fuser_create(&opts, 3, 8, 8, &fuser), PRLE_EINVAL, "radius 0");
     assert_null(fuser);
-    opts = PRLE_FUSE_OPTS_DEFAULT;
+    opts = (prle_fuse_opts)PRLE_FUSE_OPTS_DEFAULT;
     assert_ok(prle_fuser_create(&opts, 2, 4, 5, &fuser));
     memset(f->q, 0, 40 * sizeof *f->q);
     f->q[20 + 13] = 32769;
