@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <omp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,4 +116,16 @@ prle_status prle_threads_wait_setup(int requested, char **argv)
     execv("/proc/self/exe", argv);
     return PRLE_FAIL(PRLE_EIO, "cannot start %s again with OMP_WAIT_POLICY=passive (%s): set it yourself", argv[0],
                      strerror(errno));
+}
+
+prle_status prle_thread_start(pthread_t *thread, void *(*run)(void *), void *arg, const char *what)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits it */
+    const int failed = pthread_create(thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    PRLE_CHECK(failed == 0, PRLE_ENOMEM, "cannot start the %s thread: %s", what, strerror(failed));
+    return PRLE_OK;
 }

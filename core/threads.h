@@ -1,5 +1,7 @@
-/* threads.h - how many threads a rank computes with: decided here, once, and told to OpenMP. */
+/* threads.h - how many threads a rank computes with: decided here, once, and told to OpenMP; and threads beside those. */
 #pragma once
+#include <pthread.h>
+
 #include "core/status.h"
 
 #ifdef __cplusplus
@@ -29,6 +31,9 @@ PRLE_NODISCARD prle_status prle_threads_setup(int requested, int cpu_sharers, in
  * argv       in  as main got it
  */
 PRLE_NODISCARD prle_status prle_threads_wait_setup(int requested, char **argv);
+
+/** pthread_create for a helper thread: it gets no signals, which belong to the main thread. `what` names it in the error. */
+PRLE_NODISCARD prle_status prle_thread_start(pthread_t *thread, void *(*run)(void *), void *arg, const char *what);
 
 #ifdef __cplusplus
 }

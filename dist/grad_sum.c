@@ -2,12 +2,12 @@
 #include "dist/grad_sum.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/threads.h"
 
 enum { MAX_BUCKET_BYTES = 16 << 20 };
 
@@ -78,20 +78,6 @@ static void *sum_thread(void *arg)
     return NULL;
 }
 
-/* Signals belong to the main thread: the new one blocks them all. */
-static prle_status thread_start(prle_grad_sum *s)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&s->thread, NULL, sum_thread, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    PRLE_CHECK(failed == 0, PRLE_ENOMEM, "cannot start the communication thread: %s", strerror(failed));
-    s->started = true;
-    return PRLE_OK;
-}
-
 /* Duplicates the communicator for thread mode; where the library cannot, AUTO falls back to plain, on all ranks alike. */
 static prle_status mode_choose(prle_grad_sum *s, prle_comm *comm, prle_grad_sum_mode wanted)
 {
@@ -143,7 +129,8 @@ prle_status prle_grad_sum_create(prle_grad_sum **out, prle_comm *comm, void *buf
     PRLE_TRY_OUT(mode_choose(s, comm, given.mode));
     if (s->mode == PRLE_GRAD_SUM_THREAD) {
         PRLE_TRY_OUT(PRLE_NEW(s->n_ready, s->n_buckets));
-        PRLE_TRY_OUT(thread_start(s));
+        PRLE_TRY_OUT(prle_thread_start(&s->thread, sum_thread, s, "communication"));
+        s->started = true;
     }
     prle_log(PRLE_LOG_DEBUG, "dist", "gradients %lld, buckets %lld, mode %s", (long long)n, (long long)s->n_buckets,
              prle_grad_sum_mode_words[s->mode]);

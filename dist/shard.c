@@ -38,8 +38,8 @@ out:
 }
 
 /* Rank 0 gathers and checks. The others' part is to send. */
-static prle_status scores_collect(prle_comm *comm, const prle_item_score *own, int64_t n_own, int64_t *counts_bytes, double *scores,
-                                  int64_t n_items)
+static prle_status scores_collect(prle_comm *comm, const prle_item_score *own, int64_t n_own, int64_t *counts_bytes,
+                                  double *scores, int64_t n_items)
 {
     void *all = NULL;
     int64_t n_bytes = 0;

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/threads.h"
 
 enum {
     MAX_OPEN = 64,      /* operations under way in all threads; more are not watched */
@@ -153,21 +153,15 @@ static prle_status deadline_choose(double given_s, double *deadline_s)
     return PRLE_OK;
 }
 
-/* Signals belong to the main thread: the new one blocks them all. */
-static int thread_start(void)
+/* Deadlines are on the monotonic clock: a change of the date is no reason to end a job. */
+static void condition_make(void)
 {
-    sigset_t all, before;
     pthread_condattr_t attributes;
 
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&dog.wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&dog.thread, NULL, watch_thread, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
 }
 
 prle_status prle_watchdog_begin(const prle_comm *comm, double deadline_s)
@@ -179,8 +173,8 @@ prle_status prle_watchdog_begin(const prle_comm *comm, double deadline_s)
     dog.ends = false;
     dog.awake_s = 0;
     memset(dog.open, 0, sizeof dog.open);
-    const int failed = thread_start();
-    PRLE_CHECK(failed == 0, PRLE_ENOMEM, "cannot start the watchdog thread: %s", strerror(failed));
+    condition_make();
+    PRLE_TRY(prle_thread_start(&dog.thread, watch_thread, NULL, "watchdog"));
     pthread_mutex_lock(&dog.lock);
     dog.runs = true;
     pthread_mutex_unlock(&dog.lock);

@@ -1,6 +1,7 @@
 /* test_threads.c - the number of threads, and the program started again to wait passively. */
 #include <omp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +107,27 @@ static void test_waits_passively(void **state)
     unsetenv("OMP_WAIT_POLICY");
 }
 
+static void *signals_blocked(void *out)
+{
+    sigset_t set;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    *(bool *)out = sigismember(&set, SIGUSR1) && sigismember(&set, SIGTERM);
+    return NULL;
+}
+
+static void test_helper_thread_gets_no_signals(void **state)
+{
+    (void)state;
+    bool in_thread = false, here = true;
+    pthread_t thread;
+
+    assert_ok(prle_thread_start(&thread, signals_blocked, &in_thread, "test"));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    signals_blocked(&here);
+    assert_true(in_thread && !here);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +135,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_setup),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_waits_passively),
+        cmocka_unit_test(test_helper_thread_gets_no_signals),
     };
 
     if (argc > 1)
