@@ -2,8 +2,10 @@
 # Jobs with a rank in trouble: each must end by itself, in time, with the right exit code and words.
 set -uo pipefail
 program=$1 mpirun=$2
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+log=$dir/log
+export TMPDIR=$dir OMPI_MCA_btl_vader_backing_directory=$dir # what killed ranks leave behind goes with the folder
 failed=0
 
 # expect NAME CODE MOST_SECONDS TEXT COMMAND...: the command ends with that code in that time, and says TEXT.
