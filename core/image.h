@@ -81,6 +81,16 @@ typedef struct prle_jpeg_opts {
 /** The file's bytes into *bytes (prle_free it). Same picture and options: same bytes. */
 PRLE_NODISCARD prle_status prle_image_encode_jpeg(uint8_t **bytes, size_t *n_bytes, const prle_image *image,
                                                   const prle_jpeg_opts *opts);
+/** Encodes many pictures and keeps its memory. One thread at a time. */
+typedef struct prle_jpeg_encoder prle_jpeg_encoder;
+
+PRLE_NODISCARD prle_status prle_jpeg_encoder_create(prle_jpeg_encoder **out);
+void prle_jpeg_encoder_destroy(prle_jpeg_encoder *encoder); /* NULL is fine */
+
+/** As prle_image_encode_jpeg; *bytes is the encoder's until its next call. No allocation of ours once it has grown. */
+PRLE_NODISCARD prle_status prle_jpeg_encoder_run(prle_jpeg_encoder *encoder, const uint8_t **bytes, size_t *n_bytes,
+                                                 const prle_image *image, const prle_jpeg_opts *opts);
+
 PRLE_NODISCARD prle_status prle_image_encode_png(uint8_t **bytes, size_t *n_bytes, const prle_image *image);
 
 /* ---- files on disk: errors name the path ---- */

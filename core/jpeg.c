@@ -91,30 +91,68 @@ prle_status prle_jpeg_decode(void *reader, uint8_t *pixels, const prle_image_inf
     return PRLE_OK;
 }
 
-prle_status prle_image_encode_jpeg(uint8_t **bytes, size_t *n_bytes, const prle_image *image, const prle_jpeg_opts *opts)
+struct prle_jpeg_encoder {
+    tjhandle writer;
+    prle_codec_scratch file;
+};
+
+prle_status prle_jpeg_encoder_create(prle_jpeg_encoder **out)
+{
+    prle_jpeg_encoder *encoder = NULL;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY_OUT(PRLE_NEW(encoder, 1));
+    encoder->writer = tjInitCompress();
+    PRLE_CHECK_OUT(encoder->writer != NULL, PRLE_ENOMEM, "cannot start the JPEG encoder: %s", tjGetErrorStr2(NULL));
+    *out = encoder;
+    encoder = NULL;
+out:
+    prle_jpeg_encoder_destroy(encoder);
+    return st;
+}
+
+void prle_jpeg_encoder_destroy(prle_jpeg_encoder *encoder)
+{
+    if (encoder == NULL)
+        return;
+    if (encoder->writer != NULL)
+        tjDestroy(encoder->writer);
+    prle_free(encoder->file.bytes);
+    prle_free(encoder);
+}
+
+prle_status prle_jpeg_encoder_run(prle_jpeg_encoder *encoder, const uint8_t **bytes, size_t *n_bytes, const prle_image *image,
+                                  const prle_jpeg_opts *opts)
 {
     const int sampling = image->channels == 1 ? TJSAMP_GRAY : opts->sampling == PRLE_JPEG_444 ? TJSAMP_444 : TJSAMP_420;
     const int pixel_format = image->channels == 1 ? TJPF_GRAY : TJPF_RGB;
-    unsigned long capacity = tjBufSize((int)image->width, (int)image->height, sampling);
-    uint8_t *file = NULL;
-    tjhandle writer = NULL;
-    prle_status st = PRLE_OK;
+    unsigned long size = tjBufSize((int)image->width, (int)image->height, sampling);
 
     PRLE_CHECK(opts->quality >= 1 && opts->quality <= 100, PRLE_EINVAL, "JPEG quality %d: 1 to 100 are allowed", opts->quality);
-    writer = tjInitCompress();
-    PRLE_CHECK_OUT(writer != NULL, PRLE_ENOMEM, "cannot start the JPEG encoder: %s", tjGetErrorStr2(NULL));
-    PRLE_TRY_OUT(PRLE_NEW(file, capacity));
-    PRLE_CHECK_OUT(tjCompress2(writer, image->data, (int)image->width, 0, (int)image->height, pixel_format, &file, &capacity,
-                               sampling, opts->quality, TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC) == 0,
-                   PRLE_EFORMAT, "JPEG: cannot encode %lld x %lld: %s", (long long)image->width, (long long)image->height,
-                   tjGetErrorStr2(writer));
-    *bytes = file;
-    *n_bytes = capacity;
-    file = NULL;
+    PRLE_TRY(prle_codec_scratch_grow(&encoder->file, size));
+    PRLE_CHECK(tjCompress2(encoder->writer, image->data, (int)image->width, 0, (int)image->height, pixel_format,
+                           &encoder->file.bytes, &size, sampling, opts->quality, TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC) == 0,
+               PRLE_EFORMAT, "JPEG: cannot encode %lld x %lld: %s", (long long)image->width, (long long)image->height,
+               tjGetErrorStr2(encoder->writer));
+    *bytes = encoder->file.bytes;
+    *n_bytes = size;
+    return PRLE_OK;
+}
+
+prle_status prle_image_encode_jpeg(uint8_t **bytes, size_t *n_bytes, const prle_image *image, const prle_jpeg_opts *opts)
+{
+    prle_jpeg_encoder *encoder = NULL;
+    const uint8_t *file = NULL;
+    size_t size = 0;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY(prle_jpeg_encoder_create(&encoder));
+    PRLE_TRY_OUT(prle_jpeg_encoder_run(encoder, &file, &size, image, opts));
+    *bytes = encoder->file.bytes;
+    *n_bytes = size;
+    encoder->file.bytes = NULL;
 out:
-    prle_free(file);
-    if (writer != NULL)
-        tjDestroy(writer);
+    prle_jpeg_encoder_destroy(encoder);
     return st;
 }
 
