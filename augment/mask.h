@@ -85,7 +85,7 @@ typedef struct prle_mask_result {
  * primary, fixed  exactly floor(alpha |V|) pixels (prle_rank_count); fixed: alpha = 1 unless opts->alpha is given
  * random          exactly floor(alpha |V|) pixels, or floor(0.2 alpha H W) without maps: a rectangle of height / width ~ U[1/2,2]
  *                 as far as the image allows, its last row cut short where the count asks for it; position uniform
- * landmark        every pixel whose centre lies in the convex hull of points 27-35, 36-47 or 48-67, borders included
+ * landmark        every pixel whose centre lies in the convex hull of points 27-35, 36-47 or 48-67, borders included: alpha = 1
  *
  * Errors: PRLE_EFORMAT when area > H W. Memory: none.
  */
