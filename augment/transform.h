@@ -48,7 +48,7 @@ typedef struct prle_augment_params {
  */
 prle_augment_params prle_augment_draw(prle_augment kind, uint64_t seed, uint32_t epoch, uint64_t sample);
 
-/* The transforms. Pictures are [H,W,3]; borders continue the nearest pixel; results are rounded to nearest, ties to even. */
+/* The transforms. Pictures are [H,W,3]; borders continue the nearest pixel; results are rounded to nearest. */
 
 /** Left to right, in place. */
 void prle_augment_flip(prle_image *image);
@@ -57,12 +57,13 @@ void prle_augment_flip(prle_image *image);
 PRLE_NODISCARD prle_status prle_augment_rotate(prle_image *out, const prle_image *in, double angle_deg);
 
 /**
- * Gaussian of `size` x `size` taps, sigma = 0.3 ((size - 1) / 2 - 1) + 0.8 (OpenCV's rule), weights normalised to sum 1; along x
- * in single precision, then along y. In place.
+ * Gaussian of `size` x `size` taps (3, 5, 7), sigma = 0.3 ((size - 1) / 2 - 1) + 0.8 (OpenCV's rule), weights normalised to
+ * sum 1.
  *
- * rows  scratch  [H,W,3] floats
+ * out  out  [H,W,3]  of the size of *in, another buffer
+ * row  scratch  [W + size - 1, 3]
  */
-void prle_augment_blur(prle_image *image, int size, float *rows);
+void prle_augment_blur(prle_image *out, const prle_image *in, int size, float *row);
 
 /** In place; results are clipped to 0 ... 255. HSV is the hexagonal model: V = max, S = (max - min) / max. */
 void prle_augment_colour(prle_image *image, const prle_colour_params *params);
