@@ -62,8 +62,8 @@ typedef struct prle_loader prle_loader;
  * max_batch  in  largest batch asked for later, >= 1
  *
  * Errors: PRLE_EINVAL names the option, or the mask kind that needs maps; PRLE_ESHAPE, PRLE_EFORMAT: maps of another size or
- * store. Memory: (prefetch + 1) batches, and per thread one image at each step; nothing is allocated per image. Not collective.
- * One thread at a time calls a loader.
+ * store. Memory: (prefetch + 1) batches, and per thread one image at each step; nothing is allocated per image but what libpng
+ * takes for a PNG. Not collective. One thread at a time calls a loader.
  */
 PRLE_NODISCARD prle_status prle_loader_create(prle_loader **out, const prle_faces *faces, const prle_maps *maps,
                                               const prle_loader_opts *opts, int64_t max_batch);
