@@ -81,6 +81,7 @@ static void show(void *ctx, const prle_units_progress *p)
 
     prle_progress_add(s->progress, (p->all_done - s->shown) * PRLE_UNIT_ITEMS);
     s->shown = p->all_done;
+    s->to_do = p->all_total;
 }
 
 /* "act4" or "features.28,features.29" */

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# test_cam_kill.sh PRLE MPIEXEC [KILLS] - maps are the same for 1, 2 and 4 ranks, and for runs killed with SIGKILL at random moments
+# and resumed with other numbers of ranks; closed form and backward agree; a finished file is left alone.
+set -euo pipefail
+# shellcheck source=tests/jobs/train_lib.sh
+source "$(dirname "$0")/train_lib.sh"
+kills=${3:-20}
+store_make
+"$prle" train --net meso4 --data "$tmp/faces.h5" --run "$tmp/run" --size 64 --batch 8 --epochs 1 >"$tmp/train.log" 2>&1 || fail train
+# A store with more units than kills: each video's frame many times over.
+python3 - "$tmp/tree" <<'P'
+import glob, os, shutil, sys
+for path in glob.glob(sys.argv[1] + "/*/*/**/000.png", recursive=True):
+    for i in range(1, 40):
+        shutil.copyfile(path, path.replace("000.png", f"{i:03d}.png"))
+P
+"$prle" pack "$tmp/tree" -o "$tmp/many.h5" >"$tmp/pack.log" 2>&1 || fail pack
+cam=(cam --model "$tmp/run" --data "$tmp/many.h5" --split any --threads 1)
+for n in 1 2 4; do
+    ranks "$n" "${cam[@]}" -o "$tmp/cams$n" >"$tmp/cam$n.log" 2>&1 || fail "maps on $n ranks"
+    [ "$n" -eq 1 ] || same_datasets "$tmp/cams1/meso4.h5" "$tmp/cams$n/meso4.h5" /cam || fail "maps of $n ranks differ"
+done
+killed=0
+while :; do
+    setsid "$mpiexec" -n $((RANDOM % 3 + 1)) "$prle" "${cam[@]}" -o "$tmp/killed" >"$tmp/killed.log" 2>&1 &
+    job=$!
+    if [ "$killed" -lt "$kills" ]; then
+        sleep "$(printf '0.%03d' $((RANDOM % 400 + 200)))"
+        pkill -KILL -f -- "-o $tmp/killed" 2>/dev/null && killed=$((killed + 1))
+    fi
+    if wait "$job"; then break; fi
+done 2>>"$tmp/shell.log" # the shell tells of each killed job
+[ "$killed" -ge 3 ] || fail "the maps were done after $killed kills: make them more"
+same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /cam || fail "maps differ after $killed kills"
+same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /written || fail "images are missing after $killed kills"
+"$prle" "${cam[@]}" -o "$tmp/cams1" | grep -q 'all there already' || fail "finished maps were made again"
+echo "$killed kills, same maps"
