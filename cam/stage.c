@@ -11,7 +11,7 @@
 #include "core/alloc.h"
 #include "core/file.h"
 #include "core/hash.h"
-#include "dist/units.h"
+#include "dist/units_meter.h"
 
 enum { NODES_BYTES = PRLE_PLAN_MAX_NODES * PRLE_NAME_BYTES };
 
@@ -26,8 +26,7 @@ typedef struct stage {
     char *path, *parts;
     char nodes[NODES_BYTES], weights[17], faces_hash[17];
     prle_cam_info info;
-    prle_progress *progress;
-    int64_t shown;
+    prle_units_meter meter;
 } stage;
 
 /* Batches of one unit: whole ones and a rest. */
@@ -75,13 +74,11 @@ static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prl
     return prle_cam_compact(s->path, &s->info, parts_dir, n_units, &(prle_rows_beat){beat, comm});
 }
 
-static void show(void *ctx, const prle_units_progress *p)
+static void show(void *ctx, const prle_units_progress *progress)
 {
     stage *s = ctx;
 
-    prle_progress_add(s->progress, (p->all_done - s->shown) * PRLE_UNIT_ITEMS);
-    s->shown = p->all_done;
-    s->to_do = p->all_total;
+    prle_units_meter_show(&s->meter, progress);
 }
 
 /* "act4" or "features.28,features.29" */
@@ -165,12 +162,8 @@ static double now_seconds(void)
 static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *report)
 {
     prle_units_opts units = PRLE_UNITS_OPTS_DEFAULT;
-    prle_progress_opts progress = PRLE_PROGRESS_OPTS_DEFAULT;
 
-    progress.what = s->model->graph->name;
-    progress.total = s->n;
-    progress.rank = comm->rank;
-    PRLE_TRY(prle_progress_create(&s->progress, &progress));
+    s->meter = (prle_units_meter){.what = s->model->graph->name, .n_images = s->n, .comm = comm};
     units.parts_dir = s->parts;
     units.n_items = s->n;
     units.ctx = s;
@@ -179,8 +172,8 @@ static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *r
     units.finish = finish;
     units.progress = show;
     PRLE_TRY(prle_units_run(comm, &units));
-    report->already = s->n - s->shown * PRLE_UNIT_ITEMS > 0 ? s->n - s->shown * PRLE_UNIT_ITEMS : 0;
-    prle_progress_end(s->progress);
+    report->already = prle_units_meter_images(&s->meter, s->meter.n_units_before);
+    prle_progress_end(s->meter.progress);
     return PRLE_OK;
 }
 
@@ -209,7 +202,7 @@ prle_status prle_cam_stage_run(prle_cam_stage_report *report, prle_model *model,
     r.seconds = now_seconds() - begin;
     *report = r;
 out:
-    prle_progress_destroy(s.progress);
+    prle_progress_destroy(s.meter.progress);
     prle_loader_destroy(s.loader);
     prle_cam_engine_destroy(s.engine);
     prle_free(s.index);

@@ -15,10 +15,9 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "core/progress.h"
 #include "core/rankmap.h"
 #include "core/text.h"
-#include "dist/units.h"
+#include "dist/units_meter.h"
 
 #define EMPTY_SHARE_WARNED 0.05
 
@@ -34,7 +33,6 @@ typedef struct worker {
 /** One run of the stage, on one rank. */
 typedef struct stage {
     const prle_fuse_stage_opts *opts;
-    const prle_comm *comm;
     prle_strings zoo;
     prle_cam **member; /* [zoo.n] */
     int64_t *index;    /* [n_items] images of the face store that have a map in every member, ascending */
@@ -46,8 +44,7 @@ typedef struct stage {
     uint16_t *rank;     /* [PRLE_UNIT_ITEMS,H,W] */
     uint8_t *attention; /* [PRLE_UNIT_ITEMS,H,W] */
     uint32_t *area;     /* [PRLE_UNIT_ITEMS] */
-    prle_progress *progress;
-    int64_t n_units, n_units_before, n_units_shown;
+    prle_units_meter meter;
 } stage;
 
 /* ---- the zoo ---- */
@@ -244,7 +241,7 @@ static void stage_deinit(stage *s)
     prle_free(s->rank);
     prle_free(s->attention);
     prle_free(s->area);
-    prle_progress_destroy(s->progress);
+    prle_progress_destroy(s->meter.progress);
 }
 
 /* ---- units ---- */
@@ -316,40 +313,18 @@ static prle_status finish(void *ctx, const char *parts_dir, int64_t n_units, prl
     return prle_maps_compact(s->opts->out, &s->info, parts_dir, n_units, &(prle_rows_beat){beat, comm});
 }
 
-static int64_t images_of(const stage *s, int64_t n_units)
-{
-    const int64_t n = n_units * PRLE_UNIT_ITEMS;
-
-    return n < s->n_items ? n : s->n_items;
-}
-
-/* The other ranks are taken to be as far as this one: they have as many units, and units cost the same. */
-static void show(void *ctx, const prle_units_progress *p)
+static void show(void *ctx, const prle_units_progress *progress)
 {
     stage *s = ctx;
-    const int64_t n_before = p->n_units - p->all_total, all_done = p->own_done * s->comm->size;
-    const int64_t done = n_before + (all_done < p->all_total ? all_done : p->all_total);
-    const prle_progress_opts opts = {.what = "fuse",
-                                     .unit = "images",
-                                     .total = s->n_items,
-                                     .done = images_of(s, n_before),
-                                     .rank = s->comm->rank,
-                                     .interval_s = 10};
 
-    if (s->progress == NULL) {
-        s->n_units = p->n_units;
-        s->n_units_before = s->n_units_shown = n_before;
-        if (prle_progress_create(&s->progress, &opts) != PRLE_OK)
-            prle_log(PRLE_LOG_WARN, "fusion", "no progress is shown: %s", prle_error_message());
-    }
-    prle_progress_add(s->progress, images_of(s, done) - images_of(s, s->n_units_shown));
-    s->n_units_shown = done;
+    prle_units_meter_show(&s->meter, progress);
 }
 
 static prle_status units_run(stage *s, const char *parts_dir, prle_comm *comm)
 {
     prle_units_opts units = PRLE_UNITS_OPTS_DEFAULT;
 
+    s->meter = (prle_units_meter){.what = "fuse", .n_images = s->n_items, .comm = comm};
     units.parts_dir = parts_dir;
     units.n_items = s->n_items;
     units.ctx = s;
@@ -358,7 +333,7 @@ static prle_status units_run(stage *s, const char *parts_dir, prle_comm *comm)
     units.finish = finish;
     units.progress = show;
     PRLE_TRY(prle_units_run(comm, &units));
-    prle_progress_end(s->progress);
+    prle_progress_end(s->meter.progress);
     return PRLE_OK;
 }
 
@@ -436,8 +411,8 @@ static prle_status report_make(const stage *s, bool was_done, prle_fuse_report *
                                  .width = maps->info.width,
                                  .n_members = s->zoo.n,
                                  .was_done = was_done,
-                                 .n_units = s->n_units,
-                                 .n_units_before = s->n_units_before};
+                                 .n_units = s->meter.n_units,
+                                 .n_units_before = s->meter.n_units_before};
     PRLE_TRY_OUT(shares_measure(maps, report));
     if ((double)report->n_empty > EMPTY_SHARE_WARNED * (double)report->n_maps)
         prle_log(PRLE_LOG_WARN, "fusion",
@@ -481,7 +456,7 @@ static double now_seconds(void)
 
 prle_status prle_fuse_run(const prle_fuse_stage_opts *opts, prle_comm *comm, prle_fuse_report *report)
 {
-    stage s = {.opts = opts, .comm = comm};
+    stage s = {.opts = opts};
     const double begin = now_seconds();
     char *parts_dir = NULL;
     prle_status st = prle_asprintf(&parts_dir, "%s.parts", opts->out);
