@@ -28,6 +28,7 @@ void prle_units_meter_show(prle_units_meter *meter, const prle_units_progress *p
         if (prle_progress_create(&meter->progress, &opts) != PRLE_OK)
             prle_log(PRLE_LOG_WARN, "dist", "no progress is shown: %s", prle_error_message());
     }
-    prle_progress_add(meter->progress, prle_units_meter_images(meter, done) - prle_units_meter_images(meter, meter->n_units_shown));
+    prle_progress_add(meter->progress,
+                      prle_units_meter_images(meter, done) - prle_units_meter_images(meter, meter->n_units_shown));
     meter->n_units_shown = done;
 }

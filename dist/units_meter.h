@@ -9,8 +9,8 @@ extern "C" {
 
 /** Fill in the first three and leave the rest zero; destroy `progress` at the end. */
 typedef struct prle_units_meter {
-    const char *what;     /* "fuse" */
-    int64_t n_images;     /* of the stage, PRLE_UNIT_ITEMS a unit */
+    const char *what; /* "fuse" */
+    int64_t n_images; /* of the stage, PRLE_UNIT_ITEMS a unit */
     const prle_comm *comm;
     prle_progress *progress;
     int64_t n_units, n_units_before, n_units_shown; /* of the stage; committed by earlier runs; shown so far */

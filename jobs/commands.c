@@ -1,11 +1,19 @@
 /* commands.c - the commands of prle, in the order of the way of the data. */
 #include "jobs/command.h"
 
+extern const prle_command prle_command_cam;
 extern const prle_command prle_command_doctor;
 extern const prle_command prle_command_fuse;
 extern const prle_command prle_command_inspect;
 extern const prle_command prle_command_pack;
+extern const prle_command prle_command_train;
 
 const prle_command *const prle_commands[] = {
-    &prle_command_pack, &prle_command_fuse, &prle_command_inspect, &prle_command_doctor, NULL,
+    &prle_command_pack,
+    &prle_command_train,
+    &prle_command_cam,
+    &prle_command_fuse,
+    &prle_command_inspect,
+    &prle_command_doctor,
+    NULL, /* so that each has its line */
 };
