@@ -229,7 +229,7 @@ prle_status prle_file_remove_stale(const char *folder, const char *name)
         if (!is_stale(entry->d_name, name))
             continue;
         PRLE_TRY_OUT(prle_path_join(folder, entry->d_name, &path));
-        PRLE_TRY_OUT(prle_file_remove(path));
+        PRLE_TRY_OUT(prle_folder_remove(path)); /* removes files as well */
         prle_free(path);
         path = NULL;
     }

@@ -41,8 +41,8 @@ PRLE_NODISCARD prle_status prle_file_write(const char *path, const void *bytes, 
 PRLE_NODISCARD prle_status prle_file_publish(const char *tmp_path, const char *path);
 
 /**
- * Removes what killed writers left in a folder: every ".NAME.tmp.PID", of any name when name is NULL. Only for a caller who knows
- * that nobody writes there now. A folder that is not there is fine.
+ * Removes what killed writers left in a folder: every file or folder ".NAME.tmp.PID", of any name when name is NULL. Only for a
+ * caller who knows that nobody writes there now. A folder that is not there is fine.
  */
 PRLE_NODISCARD prle_status prle_file_remove_stale(const char *folder, const char *name);
 
@@ -70,7 +70,7 @@ bool prle_folder_exists(const char *path);
 /** Makes the folder and those above it; one that is there already is fine. */
 PRLE_NODISCARD prle_status prle_folder_make(const char *path);
 
-/** Removes a folder and all in it without following links; one that is not there is fine. */
+/** Removes a folder and all in it, or a file, without following links; one that is not there is fine. */
 PRLE_NODISCARD prle_status prle_folder_remove(const char *path);
 
 /** Appends the names in a folder, sorted by bytes, without those that begin with a dot. The list is unchanged on failure. */

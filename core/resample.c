@@ -117,7 +117,7 @@ void prle_resizer_destroy(prle_resizer *resizer)
     prle_free(resizer);
 }
 
-static uint8_t to_byte(float value) { return (uint8_t)lrintf(fminf(fmaxf(value, 0.0f), 255.0f)); }
+static uint8_t to_byte(float value) { return (uint8_t)lrintf(value < 0 ? 0 : value > 255 ? 255 : value); }
 
 static void row_resize(const axis *a, float *out, const uint8_t *in, int64_t channels)
 {
@@ -185,13 +185,9 @@ static const uint8_t *pixel_at(const prle_image *in, int64_t y, int64_t x, prle_
     return in->data + (yy * in->width + xx) * in->channels;
 }
 
-static void sample_bilinear(uint8_t *out, const prle_image *in, double x, double y, prle_border border)
+static void sample_at_border(uint8_t *out, const prle_image *in, int64_t x0, int64_t y0, const float weight[4],
+                             prle_border border)
 {
-    /* Anything further out than two pixels sees the border only; the clamp keeps the cast to integers legal. */
-    const double cx = fmin(fmax(x, -2.0), (double)in->width + 1.0), cy = fmin(fmax(y, -2.0), (double)in->height + 1.0);
-    const int64_t x0 = (int64_t)floor(cx), y0 = (int64_t)floor(cy);
-    const float fx = (float)(cx - (double)x0), fy = (float)(cy - (double)y0);
-    const float weight[4] = {(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx};
     float sum[3] = {0, 0, 0};
 
     for (int k = 0; k < 4; k++) {
@@ -201,6 +197,26 @@ static void sample_bilinear(uint8_t *out, const prle_image *in, double x, double
     }
     for (int64_t c = 0; c < in->channels; c++)
         out[c] = to_byte(sum[c]);
+}
+
+static double within(double value, double least, double most) { return value < least ? least : value > most ? most : value; }
+
+static void sample_bilinear(uint8_t *out, const prle_image *in, double x, double y, prle_border border)
+{
+    /* Anything further out than two pixels sees the border only; the clamp keeps the cast to integers legal. */
+    const double cx = within(x, -2.0, (double)in->width + 1.0), cy = within(y, -2.0, (double)in->height + 1.0);
+    const int64_t x0 = (int64_t)(cx + 2.0) - 2, y0 = (int64_t)(cy + 2.0) - 2;
+    const float fx = (float)(cx - (double)x0), fy = (float)(cy - (double)y0);
+    const float weight[4] = {(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx};
+
+    if (x0 < 0 || y0 < 0 || x0 + 1 >= in->width || y0 + 1 >= in->height) {
+        sample_at_border(out, in, x0, y0, weight, border);
+        return;
+    }
+    const uint8_t *p = in->data + (y0 * in->width + x0) * in->channels, *q = p + in->width * in->channels;
+    for (int64_t c = 0; c < in->channels; c++)
+        out[c] = to_byte(weight[0] * (float)p[c] + weight[1] * (float)p[c + in->channels] + weight[2] * (float)q[c] +
+                         weight[3] * (float)q[c + in->channels]);
 }
 
 prle_status prle_image_warp(prle_image *out, const prle_image *in, const prle_affine *map, prle_border border)
