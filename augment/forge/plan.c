@@ -163,7 +163,7 @@ prle_status prle_forge_plan_make(prle_forge_plan *out, const prle_forge_photos *
 
     PRLE_TRY_OUT(splits_make(&plan, photos->n_identities, opts));
     PRLE_TRY_OUT(PRLE_NEW(plan.video, photos->n * (PRLE_FORGE_METHODS + 1)));
-    for (prle_split split = PRLE_SPLIT_TRAIN; split < PRLE_SPLITS; split++)
+    for (prle_split split = PRLE_SPLIT_TRAIN; split <= PRLE_SPLIT_TEST; split++)
         for (int method = PRLE_FORGE_REAL; method < PRLE_FORGE_METHODS; method++) {
             if (method != PRLE_FORGE_REAL && (opts->methods & (1u << method)) == 0)
                 continue;
