@@ -89,7 +89,7 @@ void prle_error_clear(void);
 
 /** Our own bugs only; no side effects inside. Ends the process through prle_fatal. */
 #ifdef NDEBUG
-#define PRLE_ASSERT(cond) ((void)sizeof(cond))
+#define PRLE_ASSERT(cond) ((void)(false && (cond))) /* compiled, never evaluated */
 #else
 #define PRLE_ASSERT(cond) ((cond) ? (void)0 : prle_fatal(__FILE__, __LINE__, "assertion failed: " #cond))
 #endif

@@ -230,7 +230,7 @@ out:
 
 static prle_status run_begin(trainer *t, int threads, const char *config)
 {
-    prle_run_state fresh = {.best_auc = NAN,
+    prle_run_state fresh = {.best_auc = (double)NAN,
                             .best_epoch = -1,
                             .ranks = t->comm->size,
                             .threads = threads,
@@ -252,7 +252,7 @@ static prle_status run_begin(trainer *t, int threads, const char *config)
         t->state.threads = fresh.threads;
     } else {
         t->state = fresh;
-        t->info.threshold_eer = t->info.val_auc = NAN;
+        t->info.threshold_eer = t->info.val_auc = (double)NAN;
     }
     return folder_open(t, config, found);
 }
@@ -422,7 +422,7 @@ static prle_status validate(trainer *t, double *auc)
     prle_score *scores = NULL;
     prle_metrics metrics;
 
-    *auc = NAN;
+    *auc = (double)NAN;
     if (t->n_val == 0)
         return PRLE_OK;
     PRLE_TRY_OUT(prle_scorer_run(t->scorer, &values, t->val, t->n_val, t->comm, NULL));
@@ -437,7 +437,7 @@ static prle_status validate(trainer *t, double *auc)
     }
     PRLE_TRY_OUT(prle_metrics_compute(&metrics, scores, t->n_val, 0.5));
     *auc = metrics.value[PRLE_METRIC_AUC];
-    t->info.threshold_eer = NAN;
+    t->info.threshold_eer = (double)NAN;
     if (metrics.n_real > 0 && metrics.n_fake > 0)
         PRLE_TRY_OUT(prle_threshold_at_eer(&t->info.threshold_eer, scores, t->n_val));
 out:
@@ -471,7 +471,7 @@ static prle_status epoch_log(trainer *t, double auc)
 /* The best checkpoint is chosen here: highest validation AUC, the earliest on a tie; without an AUC, the last. */
 static prle_status epoch_end(trainer *t)
 {
-    double auc = NAN;
+    double auc = (double)NAN;
 
     PRLE_TRY(validate(t, &auc));
     t->state.epoch++;

@@ -316,7 +316,7 @@ static void test_loss_closed_form(void **state)
     const double two[4] = {1.0, -1.0, 0.5, 800.0}, one[2] = {-2.0, 799.5};
     const uint8_t y[2] = {1, 1};
     const double w[2] = {0.25, 1.0};
-    double d2[4], d1[2], scores[2], nan_logit = NAN;
+    double d2[4], d1[2], scores[2], nan_logit = (double)NAN;
 
     const double expected = 0.5 * 0.25 * log1p(exp(2.0));
     assert_true(fabs(prle_loss(two, 2, 2, PRLE_F64, y, w, 0.5, d2) - expected) <= 1e-15);
