@@ -47,16 +47,13 @@ typedef struct prle_forge_opts {
     void *user;
 } prle_forge_opts;
 
-#define PRLE_FORGE_OPTS_DEFAULT                                                                                                  \
-    ((prle_forge_opts){.methods = PRLE_FORGE_ALL,                                                                                \
-                       .size = 256,                                                                                              \
-                       .frames = 4,                                                                                              \
-                       .margin = 1.3,                                                                                            \
-                       .val_share = 0.2,                                                                                         \
-                       .test_share = 0.2,                                                                                        \
-                       .quality_min = 75,                                                                                        \
-                       .quality_max = 95,                                                                                        \
-                       .seed = 1})
+/** The defaults, as an initialiser and as a value. */
+#define PRLE_FORGE_OPTS_INIT                                                                                                     \
+    {                                                                                                                            \
+        .methods = PRLE_FORGE_ALL, .size = 256, .frames = 4, .margin = 1.3, .val_share = 0.2, .test_share = 0.2,                 \
+        .quality_min = 75, .quality_max = 95, .seed = 1                                                                          \
+    }
+#define PRLE_FORGE_OPTS_DEFAULT ((prle_forge_opts)PRLE_FORGE_OPTS_INIT)
 
 typedef struct prle_forge_report {
     int64_t n_photos;
