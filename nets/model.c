@@ -71,22 +71,27 @@ static double draw(const prle_segment *s, prle_rng *rng)
     return 0;
 }
 
+static void segment_init(prle_model *model, int segment, uint64_t seed)
+{
+    const prle_segment *s = &model->graph->segment[segment];
+    prle_rng rng = prle_rng_make(seed, 0, (uint64_t)segment, PRLE_RNG_INIT);
+    void *values = prle_model_segment(model, segment);
+
+    for (int64_t k = 0; k < s->count; k++) {
+        if (s->kind == PRLE_SEGMENT_COUNTER)
+            ((int64_t *)values)[k] = 0;
+        else if (model->dtype == PRLE_F64)
+            ((double *)values)[k] = draw(s, &rng);
+        else
+            ((float *)values)[k] = (float)draw(s, &rng);
+    }
+}
+
 void prle_model_init(prle_model *model, uint64_t seed)
 {
-    for (int i = 0; i < model->graph->n_segments; i++) {
-        const prle_segment *s = &model->graph->segment[i];
-        prle_rng rng = prle_rng_make(seed, 0, (uint64_t)i, PRLE_RNG_INIT);
-        void *values = prle_model_segment(model, i);
-
-        for (int64_t k = 0; k < s->count; k++) {
-            if (s->kind == PRLE_SEGMENT_COUNTER)
-                ((int64_t *)values)[k] = 0;
-            else if (model->dtype == PRLE_F64)
-                ((double *)values)[k] = draw(s, &rng);
-            else
-                ((float *)values)[k] = (float)draw(s, &rng);
-        }
-    }
+#pragma omp parallel for schedule(dynamic) /* each segment has its own stream: threads change nothing */
+    for (int i = 0; i < model->graph->n_segments; i++)
+        segment_init(model, i, seed);
     model->version++;
 }
 

@@ -13,7 +13,7 @@ static inline real act_sigmoid(real x)
 static inline real act_elem(const prle_act_attrs *a, real x)
 {
     switch (a->act) {
-    case PRLE_ACT_RELU: return x > 0 ? x : 0;
+    case PRLE_ACT_RELU: return x < 0 ? 0 : x; /* NaN stays, so that it is seen */
     case PRLE_ACT_LEAKY_RELU: return x > 0 ? x : (real)a->slope * x;
     case PRLE_ACT_SIGMOID: return act_sigmoid(x);
     case PRLE_ACT_SWISH: return x * act_sigmoid(x);
