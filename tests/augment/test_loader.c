@@ -1,4 +1,6 @@
 /* test_loader.c - batches: right values, the same for any threads, bad images, stops at any time. */
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "augment/loader.h"
@@ -439,6 +441,42 @@ static void test_refusals(void **state)
     prle_faces_close(shorter);
 }
 
+static volatile sig_atomic_t n_signals;
+
+static void on_signal(int number)
+{
+    (void)number;
+    n_signals++;
+}
+
+/* A stop signal waits for the thread that wants it: the loader's threads never take one. */
+static void test_signals(void **state)
+{
+    (void)state;
+    prle_faces *faces = faces_open(&plain);
+    prle_loader *loader = NULL;
+    const prle_loader_opts opts = small_opts();
+    const struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction before;
+    sigset_t usr1;
+
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    assert_int_equal(sigaction(SIGUSR1, &action, &before), 0);
+    assert_ok(prle_loader_create(&loader, faces, NULL, &opts, MAX_BATCH));
+    begin(loader, 0);
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+    kill(getpid(), SIGUSR1);
+    for (int b = 0; b < BATCHES; b++)
+        next(loader);
+    assert_int_equal(n_signals, 0);
+    pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
+    assert_int_equal(n_signals, 1);
+    sigaction(SIGUSR1, &before, NULL);
+    prle_loader_destroy(loader);
+    prle_faces_close(faces);
+}
+
 static prle_status whole_run(const prle_faces *faces, const prle_maps *maps)
 {
     prle_loader *loader = NULL;
@@ -491,10 +529,9 @@ static void test_every_call_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_abandon),
-        cmocka_unit_test(test_bad_image),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_every_call_fails),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_masks),     cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_abandon),       cmocka_unit_test(test_bad_image), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_signals),   cmocka_unit_test(test_every_call_fails),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
