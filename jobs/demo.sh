@@ -12,7 +12,7 @@
 # On a machine without them it installs Debian packages (jobs/setup.sh lists them); as an ordinary user without sudo it says which.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source=jobs/setup.sh
+# shellcheck source=setup.sh
 source jobs/setup.sh
 
 faces=""

@@ -3,7 +3,7 @@
 # the list of skipped tests. Installs what is missing from Debian (jobs/setup.sh says what). Under 25 minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source=jobs/setup.sh
+# shellcheck source=../jobs/setup.sh
 source jobs/setup.sh
 # shellcheck disable=SC2086
 prle_packages $PRLE_BUILD_PACKAGES $PRLE_TEST_PACKAGES

@@ -2,7 +2,7 @@
 # test_cam_kill.sh PRLE MPIEXEC [KILLS] - maps are the same for 1, 2 and 4 ranks, and for runs killed with SIGKILL at random moments
 # and resumed with other numbers of ranks; closed form and backward agree; a finished file is left alone.
 set -euo pipefail
-# shellcheck source=tests/jobs/train_lib.sh
+# shellcheck source=train_lib.sh
 source "$(dirname "$0")/train_lib.sh"
 kills=${3:-20}
 store_make

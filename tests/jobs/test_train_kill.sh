@@ -2,7 +2,7 @@
 # test_train_kill.sh PRLE MPIEXEC [KILLS] - training killed with SIGKILL at random moments and resumed ends with the same weights,
 # optimiser and log, bit for bit. Also: SIGUSR1 makes a checkpoint and exits with 75; a run is not overwritten.
 set -euo pipefail
-# shellcheck source=tests/jobs/train_lib.sh
+# shellcheck source=train_lib.sh
 source "$(dirname "$0")/train_lib.sh"
 kills=${3:-20}
 store_make

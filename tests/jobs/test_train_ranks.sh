@@ -2,7 +2,7 @@
 # test_train_ranks.sh PRLE MPIEXEC - in double precision with synchronised batch norm, 1, 2 and 4 ranks train alike: losses of 21
 # steps within 1e-9, ragged last batches (a rank without a share among them) included.
 set -euo pipefail
-# shellcheck source=tests/jobs/train_lib.sh
+# shellcheck source=train_lib.sh
 source "$(dirname "$0")/train_lib.sh"
 store_make
 for n in 1 2 4; do
