@@ -6,7 +6,7 @@
 #include "core/alloc.h"
 #include "core/rng.h"
 
-enum { N_CANDIDATES = 6, LEAST_IDENTITIES = 2 };
+enum { N_CANDIDATES = 12, LEAST_IDENTITIES = 2 };
 
 const char *const prle_forge_method_names[PRLE_FORGE_METHODS + 1] = {
     [PRLE_FORGE_SWAP] = "swap",   [PRLE_FORGE_PASTE] = "paste", [PRLE_FORGE_REENACT] = "reenact",
@@ -54,6 +54,7 @@ typedef struct difference {
     double opening; /* of the mouth */
     double tint;
     double fringe; /* the donor's hair over the brows */
+    double scale;  /* of the photographs: a small face is a blurred donor */
 } difference;
 
 static double mean_distance(const prle_point *a, const prle_point *b, int first, int last)
@@ -70,9 +71,10 @@ static prle_status difference_make(difference *out, const prle_forge_photo *targ
     const double *a = target->tint, *b = donor->tint;
     prle_point moved[PRLE_LANDMARKS];
     prle_affine fit;
-    double eyes;
+    double eyes, donor_eyes;
 
     prle_face_eyes(target->landmark, &eyes);
+    prle_face_eyes(donor->landmark, &donor_eyes);
     PRLE_TRY(prle_affine_fit(&fit, donor->landmark, target->landmark, PRLE_LANDMARKS));
     for (int i = 0; i < PRLE_LANDMARKS; i++)
         moved[i] = prle_affine_apply(&fit, donor->landmark[i]);
@@ -82,6 +84,7 @@ static prle_status difference_make(difference *out, const prle_forge_photo *targ
         .opening = fabs(prle_face_mouth_opening(donor->landmark) - prle_face_mouth_opening(target->landmark)),
         .tint = sqrt((a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]) + (a[2] - b[2]) * (a[2] - b[2])) / 20,
         .fringe = donor->fringe / 20,
+        .scale = fabs(log(donor_eyes / eyes)),
     };
     return PRLE_OK;
 }
@@ -91,10 +94,10 @@ static prle_status difference_make(difference *out, const prle_forge_photo *targ
 static double cost_of(int method, const difference *d)
 {
     switch (method) {
-    case PRLE_FORGE_PASTE: return 2 * d->rigid + 2 * d->opening + 2 * d->tint + d->fringe;
+    case PRLE_FORGE_PASTE: return 2 * d->rigid + 2 * d->opening + 3 * d->tint + d->fringe + d->scale;
     case PRLE_FORGE_REENACT:
-    case PRLE_FORGE_MOUTH: return d->rigid - d->mouth + 0.5 * d->tint;
-    default: return 4 * d->rigid + 2 * d->opening + 0.3 * d->tint + d->fringe;
+    case PRLE_FORGE_MOUTH: return 3 * d->rigid - d->mouth + 0.5 * d->tint + 0.5 * d->scale;
+    default: return 4 * d->rigid + 2 * d->opening + 0.3 * d->tint + d->fringe + d->scale;
     }
 }
 

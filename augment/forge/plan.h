@@ -30,8 +30,9 @@ typedef struct prle_forge_plan {
 
 /**
  * Splits: a permutation of the identities by the seed, cut by the shares, two at least in each (PRLE_EINVAL below six).
- * Donors: for swap, paste and blend the closest in shape and skin of six photographs drawn from other identities of the split;
- * for reenact and mouth the target's own photograph whose mouth differs most, where it has another one, else drawn as above.
+ * Donors: for swap, paste and blend the closest in shape, skin and size of twelve photographs drawn from other identities of the
+ * split; for reenact and mouth the target's own photograph whose mouth differs most, where it has another one, else drawn as
+ * above.
  */
 PRLE_NODISCARD prle_status prle_forge_plan_make(prle_forge_plan *out, const prle_forge_photos *photos,
                                                 const prle_forge_opts *opts);
