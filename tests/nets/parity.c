@@ -1,0 +1,422 @@
+/* parity.c - see parity.h. */
+#include "tests/nets/parity.h"
+
+#include <math.h>
+
+#include "core/alloc.h"
+#include "tests/check.h"
+
+static const uint8_t labels[PARITY_MAX_BATCH] = {0, 1, 0, 1};
+
+/* A model with the formula's weights, and a plan. */
+typedef struct session {
+    prle_model *model;
+    prle_plan *plan;
+    int64_t batch, classes;
+    double loss; /* of the last step */
+} session;
+
+static prle_golden *golden_of(const parity_case *c)
+{
+    prle_golden *golden = NULL;
+    char path[64];
+
+    snprintf(path, sizeof path, "tests/golden/%s.txt", c->net);
+    assert_ok(prle_golden_load(&golden, path));
+    return golden;
+}
+
+static session session_open(const parity_case *c, int64_t size, prle_plan_opts opts)
+{
+    const prle_net_opts net_opts = {.height = size, .width = size, .classes = c->classes};
+    session s = {.batch = opts.batch, .classes = c->classes};
+
+    assert_true(opts.batch <= PARITY_MAX_BATCH);
+    assert_ok(prle_model_create(&s.model, c->net, &net_opts, opts.dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
+    for (int i = 0; i < s.model->graph->n_segments; i++) {
+        const prle_segment *segment = &s.model->graph->segment[i];
+        if (segment->kind != PRLE_SEGMENT_COUNTER)
+            prle_golden_fill(prle_model_segment(s.model, i), s.model->dtype, segment->name, &segment->shape);
+    }
+    s.model->version++;
+    if (opts.param_grads)
+        assert_ok(prle_model_grads_require(s.model));
+    assert_ok(prle_plan_create(&s.plan, s.model, prle_device_cpu(), &opts));
+    return s;
+}
+
+static void session_close(session *s)
+{
+    prle_plan_destroy(s->plan);
+    prle_model_destroy(s->model);
+}
+
+static prle_shape input_shape(const session *s) { return PRLE_SHAPE(s->batch, 3, s->model->opts.height, s->model->opts.width); }
+
+static void forward(session *s, const char *input)
+{
+    const prle_shape shape = input_shape(s);
+
+    prle_golden_fill(prle_plan_input(s->plan), s->model->dtype, input, &shape);
+    assert_ok(prle_plan_forward(s->plan, NULL));
+}
+
+static void step(session *s, const char *input)
+{
+    forward(s, input);
+    s->loss = prle_loss(prle_plan_output(s->plan), s->batch, s->classes, s->model->dtype, labels, NULL, 1.0 / (double)s->batch,
+                        prle_plan_seed(s->plan));
+    assert_ok(prle_plan_backward(s->plan, NULL, NULL, NULL));
+}
+
+/* The largest error of a set, for one line of output. */
+typedef struct worst {
+    double error;
+    const char *name;
+    int n;
+} worst;
+
+static void check(worst *w, const prle_golden_tensor *t, const prle_shape *shape, const void *values, prle_dtype dtype,
+                  double tolerance)
+{
+    assert_ok(prle_golden_check(t, shape, values, dtype, tolerance));
+    const double error = prle_golden_error(t, shape, values, dtype);
+    if (w->n++ == 0 || error > w->error) {
+        w->error = error;
+        w->name = t->name;
+    }
+}
+
+static void report(const worst *w, const char *net, const char *set)
+{
+    print_message("%s %s: %d tensors, largest error %.2g (%s)\n", net, set, w->n, w->error, w->name);
+}
+
+/* The part of a name after "grad/" or whatever prefix, NULL when it has another one. */
+static const char *after(const char *name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+
+    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
+}
+
+/* The value or gradient in `s` that a recorded tensor is of. */
+static const void *find(const session *s, const char *name, prle_shape *shape)
+{
+    const char *segment = NULL;
+    const bool grad = after(name, "grad/") != NULL;
+
+    *shape = (prle_shape){0};
+    if (strcmp(name, "loss") == 0)
+        return &s->loss;
+    if (strcmp(name, "logits") == 0) {
+        *shape = PRLE_SHAPE(s->batch, s->classes);
+        return prle_plan_output(s->plan);
+    }
+    if (strcmp(name, "grad/input") == 0) {
+        *shape = input_shape(s);
+        return prle_plan_grad(s->plan, 0);
+    }
+    segment = grad ? after(name, "grad/") : strchr(name, '/') + 1;
+    const int i = prle_graph_segment_find(s->model->graph, segment);
+    if (i < 0)
+        fail_msg("%s has no %s", s->model->graph->name, segment);
+    *shape = s->model->graph->segment[i].shape;
+    if (grad)
+        return (const char *)s->model->grads + (size_t)s->model->graph->segment[i].offset * prle_dtype_bytes(s->model->dtype);
+    return prle_model_segment(s->model, i);
+}
+
+/* Each tensor of the set that begins with the prefix, in double; how many there are. */
+static int check_set(worst *w, const prle_golden *golden, const char *set, const char *prefix, const session *s, double tolerance)
+{
+    int n = 0;
+
+    for (int64_t i = 0; i < golden->n; i++) {
+        const prle_golden_tensor *t = &golden->tensor[i];
+        prle_shape shape;
+        if (strcmp(t->set, set) != 0 || after(t->name, prefix) == NULL)
+            continue;
+        const void *values = find(s, t->name, &shape);
+        check(w, t, &shape, values, PRLE_F64, tolerance);
+        n++;
+    }
+    return n;
+}
+
+static int segments_of(const prle_model *model, prle_segment_kind kind)
+{
+    int n = 0;
+
+    for (int i = 0; i < model->graph->n_segments; i++)
+        n += model->graph->segment[i].kind == kind;
+    return n;
+}
+
+static prle_plan_opts pass_opts(const parity_case *c, prle_dtype dtype, bool batch_stats)
+{
+    return (prle_plan_opts){
+        .batch = c->batch, .dtype = dtype, .batch_stats = batch_stats, .param_grads = true, .wanted = {1, {0}}};
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* |single - exact| / |exact| in L2 of each gradient, ascending; a tensor below 1e-6 of the whole is measured against the whole.
+ */
+static int distances(double *out, const prle_model *single, const prle_model *exact)
+{
+    const double whole = prle_grad_norm(exact);
+    int n = 0;
+
+    for (int i = 0; i < exact->graph->n_segments; i++) {
+        const prle_segment *s = &exact->graph->segment[i];
+        const float *a = (const float *)single->grads + s->offset;
+        const double *b = (const double *)exact->grads + s->offset;
+        double diff = 0, norm = 0;
+        if (s->kind != PRLE_SEGMENT_WEIGHT)
+            continue;
+        for (int64_t k = 0; k < s->count; k++) {
+            diff += ((double)a[k] - b[k]) * ((double)a[k] - b[k]);
+            norm += b[k] * b[k];
+        }
+        out[n] = sqrt(diff) / (sqrt(norm) < 1e-6 * whole ? whole : sqrt(norm));
+        assert_true(isfinite(out[n]));
+        n++;
+    }
+    qsort(out, (size_t)n, sizeof *out, by_value);
+    return n;
+}
+
+/* The same pass in f32 against `exact`, which has just been through it. */
+static void check_f32(const parity_case *c, const prle_golden *golden, bool batch_stats, const session *exact)
+{
+    session single = session_open(c, c->size, pass_opts(c, PRLE_F32, batch_stats));
+    const prle_golden_tensor *torch = prle_golden_find(golden, "torch_f32", "train_gradient_median");
+    double *distance = NULL;
+
+    assert_non_null(torch);
+    assert_ok(PRLE_NEW(distance, exact->model->graph->n_segments));
+    step(&single, "input");
+    const int n = distances(distance, single.model, exact->model);
+    const double median = (distance[(n - 1) / 2] + distance[n / 2]) / 2, largest = distance[n - 1];
+    print_message("%s %s f32: gradient distance %.3g in the median, %.3g at most\n", c->net, batch_stats ? "train" : "frozen",
+                  median, largest);
+    if (batch_stats)
+        assert_true(median <= 2 * torch->first[0]);
+    else
+        assert_true(median <= 1e-3 && largest <= 5e-3);
+    prle_free(distance);
+    session_close(&single);
+}
+
+/* A pass in f64: logits, loss, every gradient, every running statistic. */
+static session check_f64(const parity_case *c, const prle_golden *golden, const char *set, bool batch_stats)
+{
+    session s = session_open(c, c->size, pass_opts(c, PRLE_F64, batch_stats));
+    worst w = {0};
+
+    step(&s, "input");
+    const int n_grads = check_set(&w, golden, set, "grad/", &s, 1e-8), n_stats = check_set(&w, golden, set, "stat/", &s, 1e-8);
+    assert_int_equal(check_set(&w, golden, set, "lo", &s, 1e-8), 2); /* logits, loss */
+    assert_int_equal(n_grads, segments_of(s.model, PRLE_SEGMENT_WEIGHT) + 1);
+    assert_int_equal(n_stats, batch_stats ? segments_of(s.model, PRLE_SEGMENT_STAT) : 0);
+    report(&w, c->net, set);
+    return s;
+}
+
+void parity_train(const parity_case *c)
+{
+    prle_golden *golden = golden_of(c);
+    session s = check_f64(c, golden, "train", true);
+
+    check_f32(c, golden, true, &s);
+    session_close(&s);
+    prle_golden_destroy(golden);
+}
+
+void parity_frozen(const parity_case *c)
+{
+    prle_golden *golden = golden_of(c);
+    session s = check_f64(c, golden, "frozen", false);
+
+    check_f32(c, golden, false, &s);
+    session_close(&s);
+    prle_golden_destroy(golden);
+}
+
+void parity_one_logit(const parity_case *c)
+{
+    prle_golden *golden = golden_of(c);
+    session s = check_f64(c, golden, "one_logit", true);
+
+    session_close(&s);
+    prle_golden_destroy(golden);
+}
+
+void parity_infer(const parity_case *c)
+{
+    static const struct {
+        prle_dtype dtype;
+        double tolerance;
+    } ways[] = {{PRLE_F32, 1e-5}, {PRLE_BF16, 2e-2}};
+    prle_golden *golden = golden_of(c);
+    const prle_golden_tensor *t = prle_golden_find(golden, "infer256", "logits");
+
+    assert_non_null(t);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        session s = session_open(c, 256, (prle_plan_opts){.batch = 2, .dtype = ways[i].dtype});
+        const prle_shape shape = PRLE_SHAPE(2, c->classes);
+        worst w = {0};
+        forward(&s, "input/256");
+        check(&w, t, &shape, prle_plan_output(s.plan), PRLE_F32, ways[i].tolerance);
+        report(&w, c->net, ways[i].dtype == PRLE_F32 ? "infer f32" : "infer bf16");
+        session_close(&s);
+    }
+    prle_golden_destroy(golden);
+}
+
+static double value_at(const void *values, prle_dtype dtype, int64_t i)
+{
+    return dtype == PRLE_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i];
+}
+
+/* "input/cam": squares of 32 x 32 pixels, each of one value of the formula. */
+static void squares_fill(const session *s, const parity_case *c)
+{
+    enum { SQUARE = 32 };
+    const int64_t n = c->cam_size / SQUARE;
+    const prle_shape coarse_shape = PRLE_SHAPE(s->batch, 3, n, n);
+    double *coarse = NULL;
+    void *input = prle_plan_input(s->plan);
+
+    assert_ok(PRLE_NEW(coarse, prle_shape_count(&coarse_shape)));
+    prle_golden_fill(coarse, PRLE_F64, "input/cam", &coarse_shape);
+    for (int64_t plane = 0, i = 0; plane < s->batch * 3; plane++)
+        for (int64_t y = 0; y < c->cam_size; y++)
+            for (int64_t x = 0; x < c->cam_size; x++, i++) {
+                const double value = coarse[(plane * n + y / SQUARE) * n + x / SQUARE];
+                if (s->model->dtype == PRLE_F64)
+                    ((double *)input)[i] = value;
+                else
+                    ((float *)input)[i] = (float)value;
+            }
+    prle_free(coarse);
+}
+
+/* method.md, Stage 1a: map [H,W] of one image from its features and their gradients [C,H,W]. */
+static void grad_cam(double *map, const void *features, const void *grads, prle_dtype dtype, int64_t offset, int64_t C,
+                     int64_t HW)
+{
+    double low = HUGE_VAL, high = 0;
+
+    for (int64_t k = 0; k < C; k++) {
+        double weight = 0;
+        for (int64_t i = 0; i < HW; i++)
+            weight += value_at(grads, dtype, offset + k * HW + i) / (double)HW;
+        for (int64_t i = 0; i < HW; i++)
+            map[i] += weight * value_at(features, dtype, offset + k * HW + i);
+    }
+    for (int64_t i = 0; i < HW; i++) {
+        map[i] = fmax(map[i], 0);
+        low = fmin(low, map[i]);
+        high = fmax(high, map[i]);
+    }
+    for (int64_t i = 0; i < HW; i++)
+        map[i] = high > low ? (map[i] - low) / (high - low) : 0;
+}
+
+/* Back from the margin towards `target` to the default node. */
+static void cam_backward(session *s, int target)
+{
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t k = 0; k < s->classes; k++) {
+            const double seed = s->classes == 1 || k == 1 ? (target ? 1 : -1) : (target ? -1 : 1);
+            if (s->model->dtype == PRLE_F64)
+                ((double *)prle_plan_seed(s->plan))[b * s->classes + k] = seed;
+            else
+                ((float *)prle_plan_seed(s->plan))[b * s->classes + k] = (float)seed;
+        }
+    assert_ok(prle_plan_backward(s->plan, NULL, NULL, NULL));
+}
+
+static void cam_compare(const parity_case *c, const char *set, prle_dtype dtype, double tolerance)
+{
+    static const char *const names[] = {"cam/real", "cam/fake"};
+    prle_golden *golden = golden_of(c);
+    prle_graph *graph = NULL;
+    const prle_net_opts net_opts = {.height = c->cam_size, .width = c->cam_size, .classes = c->classes};
+    worst w = {0};
+
+    assert_ok(prle_net_build(&graph, c->net, &net_opts)); /* to know the node before the plan is made */
+    const prle_node node = graph->cam;
+    const prle_shape shape = graph->node[node].desc.out;
+    prle_graph_destroy(graph);
+    const int64_t C = shape.dim[1], H = shape.dim[2], W = shape.dim[3];
+    session s =
+        session_open(c, c->cam_size, (prle_plan_opts){.batch = 2, .dtype = dtype, .keep = {1, {node}}, .wanted = {1, {node}}});
+
+    for (int target = 0; target < 2; target++) {
+        const prle_golden_tensor *t = prle_golden_find(golden, set, names[target]);
+        const prle_shape map_shape = PRLE_SHAPE(2, H, W);
+        double *maps = NULL;
+        if (t == NULL)
+            continue;
+        squares_fill(&s, c);
+        assert_ok(prle_plan_forward(s.plan, NULL));
+        cam_backward(&s, target);
+        assert_ok(PRLE_NEW(maps, 2 * H * W));
+        for (int64_t b = 0; b < 2; b++)
+            grad_cam(maps + b * H * W, prle_plan_value(s.plan, node), prle_plan_grad(s.plan, node), dtype, b * C * H * W, C,
+                     H * W);
+        check(&w, t, &map_shape, maps, PRLE_F64, tolerance);
+        prle_free(maps);
+    }
+    assert_true(w.n > 0);
+    report(&w, c->net, dtype == PRLE_F64 ? "cam f64" : "cam f32");
+    session_close(&s);
+    prle_golden_destroy(golden);
+}
+
+void parity_cam(const parity_case *c, const char *set)
+{
+    cam_compare(c, set, PRLE_F64, 1e-8);
+    cam_compare(c, set, PRLE_F32, 1e-4);
+}
+
+void parity_trajectory(const parity_case *c, const parity_path *path)
+{
+    enum { MAX_STEPS = 32 };
+    prle_golden *golden = golden_of(c);
+    session s = session_open(c, c->size, pass_opts(c, PRLE_F64, true));
+    prle_optim *optim = NULL;
+    double losses[MAX_STEPS];
+    const prle_golden_tensor *t = prle_golden_find(golden, path->set, "losses");
+    const prle_shape shape = PRLE_SHAPE(path->n_steps);
+    worst w = {0}, w_losses = {0};
+
+    assert_non_null(t);
+    assert_true(path->n_steps <= MAX_STEPS);
+    assert_ok(prle_optim_create(&optim, s.model, &path->optim));
+    for (int k = 0; k < path->n_steps; k++) {
+        char input[32];
+        snprintf(input, sizeof input, "input/step%d", k);
+        step(&s, input);
+        losses[k] = s.loss;
+        const double factor = path->clip / (prle_grad_norm(s.model) + 1e-6); /* PyTorch's clip_grad_norm_ */
+        if (path->clip > 0 && factor < 1)
+            prle_grad_scale(s.model, factor);
+        prle_optim_step(optim, s.model, path->lr);
+    }
+    check(&w_losses, t, &shape, losses, PRLE_F64, path->loss_tolerance);
+    report(&w_losses, c->net, path->set);
+    assert_true(check_set(&w, golden, path->set, "weight/", &s, path->weight_tolerance) > 0);
+    report(&w, c->net, path->set);
+    prle_optim_destroy(optim);
+    session_close(&s);
+    prle_golden_destroy(golden);
+}

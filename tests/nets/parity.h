@@ -1,0 +1,46 @@
+/* parity.h - a network against what PyTorch computed in double precision (tests/golden): the parts of test_parity_NET.c. */
+#pragma once
+#include "nets/loss.h"
+#include "nets/optim.h"
+#include "nets/plan.h"
+#include "tests/golden/golden.h"
+
+enum { PARITY_MAX_BATCH = 4 };
+
+/** As in CASES of tests/golden/make.py. */
+typedef struct parity_case {
+    const char *net;
+    int64_t batch, size, cam_size, classes; /* pixels */
+} parity_case;
+
+/** How a trajectory was made; tolerances of losses and of the weights after it, relative to the largest. */
+typedef struct parity_path {
+    const char *set;
+    int n_steps;
+    prle_optim_opts optim;
+    double lr, clip; /* clip: largest norm of all gradients, 0 for none */
+    double loss_tolerance, weight_tolerance;
+} parity_path;
+
+/** All of these end the test (cmocka) on a difference, and print the largest one. */
+
+/**
+ * Batch norm by the batch. f64 within 1e-8: logits, loss, every gradient, running statistics. f32: the median over tensors of the
+ * L2 distance of gradients to ours in f64 is at most twice PyTorch's own.
+ */
+void parity_train(const parity_case *c);
+
+/** Batch norm frozen: the same in f64; in f32 the distance of each gradient is at most 5e-3, 1e-3 in the median. */
+void parity_frozen(const parity_case *c);
+
+/** Binary cross-entropy on one logit, in f64, batch norm by the batch. */
+void parity_one_logit(const parity_case *c);
+
+/** Inference at 256 pixels, folded and fused: logits within 1e-5 in f32 and 2e-2 in bf16, of the largest. */
+void parity_infer(const parity_case *c);
+
+/** Grad-CAM through the general backward path at the default node: within 1e-8 in f64, 1e-4 in f32. set: "cam" */
+void parity_cam(const parity_case *c, const char *set);
+
+/** Losses over the optimiser's steps, each with a batch of its own, and the weights after them, in f64. */
+void parity_trajectory(const parity_case *c, const parity_path *path);
