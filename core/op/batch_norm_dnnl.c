@@ -1,20 +1,23 @@
-/* batch_norm_dnnl.c - batch normalisation by oneDNN: statistics, scale, shift and ReLU in one call, "bnorm_jit:avx2" on blocked
- * images.
+/* batch_norm_dnnl.c - batch normalisation by oneDNN: scale, shift and ReLU in one call, "bnorm_jit:avx2" on blocked images. The
+ * batch's statistics are ours (channel_stats.h), and oneDNN takes them as given.
  *
  * Saved for the backward pass: mean [C] and biased variance [C] of the batch (f32; nothing of them when frozen), then oneDNN's
  * workspace, which says where the ReLU let the gradient through. */
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/op/channel_stats.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 
 typedef struct batch_norm_state {
     prle_dnnl_call call; /* first: see prle_dnnl_destroy */
     double momentum;
-    bool updates;                 /* forward with batch statistics: the running ones follow */
-    int64_t n_channels, n_values; /* n_values: per channel */
-    prle_dnnl_place mean, var;    /* of the batch */
+    bool updates;              /* forward with batch statistics: the running ones follow */
+    prle_channels channels;    /* of the input, when updates */
+    prle_dnnl_place mean, var; /* of the batch */
+    prle_dnnl_place sums;      /* mean [C] and variance [C] in double, then scratch of channel_stats */
+    int64_t n_channels;
     size_t din_bytes;
 } batch_norm_state;
 
@@ -26,25 +29,25 @@ static bool supports(const prle_op_desc *desc, const char **why)
     return desc->u.batch_norm.comm == NULL;
 }
 
-static unsigned flags_of(const prle_batch_norm_attrs *a)
+/* given: mean and variance are arguments, and constants to the gradient. */
+static unsigned flags_of(const prle_batch_norm_attrs *a, bool given)
 {
     unsigned flags = dnnl_use_scale | dnnl_use_shift;
 
-    if (a->frozen)
+    if (given)
         flags |= dnnl_use_global_stats;
     if (a->act == PRLE_ACT_RELU)
         flags |= dnnl_fuse_norm_relu;
     return flags;
 }
 
-/* oneDNN gives the batch's statistics away only when told that a backward pass will follow. */
-static prle_status create_forward(const prle_batch_norm_attrs *a, const dnnl_memory_desc_t *image, bool training,
+static prle_status create_forward(const prle_batch_norm_attrs *a, const dnnl_memory_desc_t *image, bool training, bool given,
                                   dnnl_primitive_desc_t *out)
 {
-    const dnnl_prop_kind_t kind = training || !a->frozen ? dnnl_forward_training : dnnl_forward_inference;
+    const dnnl_prop_kind_t kind = training ? dnnl_forward_training : dnnl_forward_inference;
     dnnl_batch_normalization_desc_t op;
 
-    PRLE_TRY(PRLE_DNNL(dnnl_batch_normalization_forward_desc_init(&op, kind, image, (float)a->eps, flags_of(a))));
+    PRLE_TRY(PRLE_DNNL(dnnl_batch_normalization_forward_desc_init(&op, kind, image, (float)a->eps, flags_of(a, given))));
     PRLE_TRY(prle_dnnl_pd(&op, NULL, out));
     return PRLE_OK;
 }
@@ -55,9 +58,9 @@ static prle_status create_backward(const prle_batch_norm_attrs *a, const dnnl_me
     dnnl_primitive_desc_t hint = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(create_forward(a, image, true, &hint));
-    PRLE_TRY_OUT(
-        PRLE_DNNL(dnnl_batch_normalization_backward_desc_init(&op, dnnl_backward, image, image, (float)a->eps, flags_of(a))));
+    PRLE_TRY_OUT(create_forward(a, image, true, a->frozen, &hint));
+    PRLE_TRY_OUT(PRLE_DNNL(
+        dnnl_batch_normalization_backward_desc_init(&op, dnnl_backward, image, image, (float)a->eps, flags_of(a, a->frozen))));
     PRLE_TRY_OUT(prle_dnnl_pd(&op, hint, out));
 out:
     dnnl_primitive_desc_destroy(hint);
@@ -98,6 +101,10 @@ static prle_status bind_forward(const prle_op_desc *desc, batch_norm_state *s, p
     prle_dnnl_call *call = &s->call;
 
     s->updates = !desc->u.batch_norm.frozen;
+    if (s->updates) {
+        const size_t n_doubles = 2 * (size_t)s->n_channels + (size_t)prle_channel_stats_scratch(&s->channels);
+        s->sums = PRLE_DNNL_AT_OFFSET(scratch, prle_dnnl_book_scratch(plan, n_doubles * sizeof(double)));
+    }
     PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_SRC, PRLE_DNNL_AT(in[0])));
     PRLE_TRY(prle_dnnl_call_bind_layout(call, DNNL_ARG_DST, PRLE_DNNL_AT(out), &desc->out, &plan->out));
     PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_SCALE, PRLE_DNNL_AT(param[0])));
@@ -126,6 +133,25 @@ static prle_status bind_backward(const prle_op_desc *desc, batch_norm_state *s, 
     return PRLE_OK;
 }
 
+/* False for layouts whose planes are not contiguous, e.g. channels last. */
+static bool channels_of(const dnnl_memory_desc_t *md, prle_channels *out)
+{
+    const dnnl_blocking_desc_t *blocking = &md->format_desc.blocking;
+    const int64_t block = blocking->inner_nblks == 0 ? 1 : blocking->inner_blks[0], height = md->dims[2], width = md->dims[3];
+
+    if (blocking->inner_nblks > 1 || (blocking->inner_nblks == 1 && (blocking->inner_idxs[0] != 1 || 16 % block != 0)))
+        return false;
+    if ((width > 1 && blocking->strides[3] != block) || (height > 1 && blocking->strides[2] != block * width))
+        return false;
+    *out = (prle_channels){.B = md->dims[0],
+                           .C = md->dims[1],
+                           .plane = height * width,
+                           .block = block,
+                           .slice = blocking->strides[1],
+                           .batch = blocking->strides[0]};
+    return true;
+}
+
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
     const prle_batch_norm_attrs *a = &desc->u.batch_norm;
@@ -137,12 +163,16 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
 
     for (int i = 0; i < 2; i++)
         plan->param[i] = plan->dparam[i] = prle_layout_plain(PRLE_F32, &desc->param[i]);
-    PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image)); /* one sweep in any layout: the image is taken as it comes */
-    PRLE_TRY_OUT(forward ? create_forward(a, &image, plan->training, &pd) : create_backward(a, &image, &pd));
     PRLE_TRY_OUT(PRLE_NEW(s, 1));
+    PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image)); /* one sweep in nearly any layout: the image is taken as it comes */
+    if (!a->frozen && !channels_of(&image, &s->channels)) {
+        plan->in[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
+        PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image));
+        PRLE_CHECK_OUT(channels_of(&image, &s->channels), PRLE_ENOTSUP, "batch norm of images in two or three dimensions only");
+    }
+    PRLE_TRY_OUT(forward ? create_forward(a, &image, plan->training, true, &pd) : create_backward(a, &image, &pd));
     s->momentum = a->momentum;
     s->n_channels = desc->in[0].dim[1];
-    s->n_values = prle_shape_count(&desc->in[0]) / s->n_channels;
     PRLE_TRY_OUT(prle_dnnl_call_init(&s->call, pd, desc, pass, plan));
     PRLE_TRY_OUT(forward ? bind_forward(desc, s, plan) : bind_backward(desc, s, plan));
     plan->state = s;
@@ -153,24 +183,30 @@ out:
     return st;
 }
 
-/* running <- (1 - momentum) running + momentum (mean, unbiased variance) of the batch */
-static void update_running(const batch_norm_state *s, const prle_op_args *args)
+/* Mean and variance of the batch; running <- (1 - momentum) running + momentum (mean, unbiased variance) */
+static void batch_statistics(const batch_norm_state *s, const prle_op_args *args)
 {
-    const double n = (double)s->n_values, unbiased = n > 1 ? n / (n - 1) : 1, m = s->momentum;
-    const float *mean = prle_dnnl_find(&s->mean, args), *var = prle_dnnl_find(&s->var, args);
+    const double n = (double)(s->channels.B * s->channels.plane), unbiased = n > 1 ? n / (n - 1) : 1, m = s->momentum;
+    double *sums = prle_dnnl_find(&s->sums, args), *exact_mean = sums, *exact_var = sums + s->n_channels;
+    float *mean = prle_dnnl_find(&s->mean, args), *var = prle_dnnl_find(&s->var, args);
     float *running_mean = args->stats[0], *running_var = args->stats[1];
 
+    prle_channel_stats(exact_mean, exact_var, args->in[0], &s->channels, sums + 2 * s->n_channels);
     for (int64_t c = 0; c < s->n_channels; c++) {
-        running_mean[c] = (float)((1 - m) * (double)running_mean[c] + m * (double)mean[c]);
-        running_var[c] = (float)((1 - m) * (double)running_var[c] + m * (double)var[c] * unbiased);
+        mean[c] = (float)exact_mean[c];
+        var[c] = (float)exact_var[c];
+        if (args->info->n_valid == 0)
+            continue;
+        running_mean[c] = (float)((1 - m) * (double)running_mean[c] + m * exact_mean[c]);
+        running_var[c] = (float)((1 - m) * (double)running_var[c] + m * exact_var[c] * unbiased);
     }
 }
 
 static prle_status run_forward(const batch_norm_state *s, const prle_op_args *args)
 {
+    if (s->updates)
+        batch_statistics(s, args);
     PRLE_TRY(prle_dnnl_call_run(&s->call, args));
-    if (s->updates && args->info->n_valid > 0)
-        update_running(s, args);
     return PRLE_OK;
 }
 

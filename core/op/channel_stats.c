@@ -1,0 +1,105 @@
+/* channel_stats.c - see channel_stats.h. A plane is contiguous, and element i belongs to channel i % block: sixteen sums side by
+ * side serve every block, whatever channels they are of. */
+#include "core/op/channel_stats.h"
+
+#include "core/simd.h"
+
+enum { LANES = 16, ROWS = 64 }; /* a run: 4 KiB, read from memory once and from the first cache once more */
+
+/* Mean and sum of squares about it, of `n` values. */
+typedef struct moments {
+    double n, mean, m2;
+} moments;
+
+/* a <- a and one value more */
+static void add(moments *a, double value)
+{
+    const double d = value - a->mean;
+
+    a->n += 1;
+    a->mean += d / a->n;
+    a->m2 += d * (value - a->mean);
+}
+
+/* All of `count` parts with n values each, `step` apart. */
+static moments join(const double *mean, const double *m2, int64_t count, int64_t step, double n)
+{
+    moments all = {(double)count * n, 0, 0};
+    double between = 0;
+
+    for (int64_t i = 0; i < count; i++)
+        all.mean += mean[i * step];
+    all.mean /= (double)count;
+    for (int64_t i = 0; i < count; i++) {
+        const double d = mean[i * step] - all.mean;
+        between += d * d;
+        all.m2 += m2[i * step];
+    }
+    all.m2 += n * between;
+    return all;
+}
+
+/* Moments of the lanes of x [n_rows, LANES] joined to mean, m2 [LANES], which have `n` values each. */
+PRLE_SIMD_CLONES
+static void run_join(double *mean, double *m2, int64_t n, const float *x, int64_t n_rows)
+{
+    const double share = (double)n_rows / (double)(n + n_rows), weight = (double)n * share;
+    float run_mean[LANES] = {0}, run_m2[LANES] = {0};
+
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int l = 0; l < LANES; l++)
+            run_mean[l] += x[r * LANES + l];
+    for (int l = 0; l < LANES; l++)
+        run_mean[l] /= (float)n_rows;
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int l = 0; l < LANES; l++) {
+            const float d = x[r * LANES + l] - run_mean[l];
+            run_m2[l] += d * d;
+        }
+    for (int l = 0; l < LANES; l++) {
+        const double d = (double)run_mean[l] - mean[l];
+        mean[l] += d * share;
+        m2[l] += (double)run_m2[l] + d * d * weight;
+    }
+}
+
+/* One plane x [n]: the moments of its `block` channels. */
+static void plane_moments(moments out[LANES], const float *x, int64_t n, int64_t block)
+{
+    double mean[LANES] = {0}, m2[LANES] = {0};
+    const int64_t n_rows = n / LANES;
+
+    for (int64_t r = 0; r < n_rows; r += ROWS)
+        run_join(mean, m2, r, x + r * LANES, n_rows - r < ROWS ? n_rows - r : ROWS);
+    for (int64_t c = 0; c < block; c++)
+        out[c] = join(mean + c, m2 + c, LANES / block, block, (double)n_rows);
+    for (int64_t i = n_rows * LANES; i < n; i++)
+        add(&out[i % block], (double)x[i]);
+}
+
+static int64_t blocks_of(const prle_channels *z) { return (z->C + z->block - 1) / z->block; }
+
+int64_t prle_channel_stats_scratch(const prle_channels *z) { return 2 * z->B * blocks_of(z) * z->block; }
+
+void prle_channel_stats(double *mean, double *var, const float *x, const prle_channels *z, double *scratch)
+{
+    const int64_t n_blocks = blocks_of(z), padded = n_blocks * z->block;
+    double *means = scratch, *m2s = scratch + z->B * padded; /* [B,padded] each */
+
+#pragma omp parallel for
+    for (int64_t i = 0; i < z->B * n_blocks; i++) {
+        moments part[LANES];
+
+        plane_moments(part, x + i / n_blocks * z->batch + i % n_blocks * z->slice, z->plane * z->block, z->block);
+        for (int64_t c = 0; c < z->block; c++) {
+            means[i * z->block + c] = part[c].mean;
+            m2s[i * z->block + c] = part[c].m2;
+        }
+    }
+    for (int64_t c = 0; c < z->C; c++) {
+        const moments all = join(means + c, m2s + c, z->B, padded, (double)z->plane);
+
+        mean[c] = all.mean;
+        var[c] = all.m2 / all.n;
+    }
+}
