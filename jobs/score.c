@@ -54,21 +54,55 @@ void prle_scorer_destroy(prle_scorer *s)
     prle_free(s);
 }
 
-/* This rank's images in order, and the sizes of its batches. */
-static prle_status shard_begin(prle_scorer *s, const int64_t *index, const prle_shard *shard)
+/* Batches are cut from the whole list and dealt out whole: an image has the same place in the same batch for any number of
+ * ranks. oneDNN's sums differ in their last bits from place to place. */
+typedef struct deal {
+    const int64_t *index; /* [n] */
+    int64_t n, batch;
+    int rank, size;
+    prle_shard shard; /* of the batches */
+} deal;
+
+static int64_t first_of(const deal *d, int64_t i) { return prle_shard_item(&d->shard, i) * d->batch; }
+
+static int64_t size_of(const deal *d, int64_t i)
+{
+    const int64_t left = d->n - first_of(d, i);
+
+    return left < d->batch ? left : d->batch;
+}
+
+/* Images of the batches that all ranks do together with this rank's i-th. */
+static int64_t round_of(const deal *d, int64_t i)
+{
+    const int64_t left = d->n - first_of(d, i) + d->rank * d->batch;
+
+    return left < d->size * d->batch ? left : d->size * d->batch;
+}
+
+static int64_t images_of(const deal *d)
+{
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < d->shard.n; i++)
+        n += size_of(d, i);
+    return n;
+}
+
+static prle_status pass_begin(prle_scorer *s, const deal *d)
 {
     prle_status st = PRLE_OK;
-    const int64_t batch = s->opts.batch, n_batches = (shard->n + batch - 1) / batch;
     uint32_t *samples = NULL;
-    int64_t *sizes = NULL;
+    int64_t *sizes = NULL, at = 0;
 
-    PRLE_TRY_OUT(PRLE_NEW(samples, shard->n));
-    PRLE_TRY_OUT(PRLE_NEW(sizes, n_batches));
-    for (int64_t i = 0; i < shard->n; i++)
-        samples[i] = (uint32_t)index[prle_shard_item(shard, i)];
-    for (int64_t i = 0; i < n_batches; i++)
-        sizes[i] = i < n_batches - 1 ? batch : shard->n - i * batch;
-    PRLE_TRY_OUT(prle_loader_begin(s->loader, 0, samples, sizes, n_batches));
+    PRLE_TRY_OUT(PRLE_NEW(samples, images_of(d)));
+    PRLE_TRY_OUT(PRLE_NEW(sizes, d->shard.n));
+    for (int64_t i = 0; i < d->shard.n; i++) {
+        sizes[i] = size_of(d, i);
+        for (int64_t j = 0; j < sizes[i]; j++)
+            samples[at++] = (uint32_t)d->index[first_of(d, i) + j];
+    }
+    PRLE_TRY_OUT(prle_loader_begin(s->loader, 0, samples, sizes, d->shard.n));
 out:
     prle_free(samples);
     prle_free(sizes);
@@ -88,18 +122,17 @@ static prle_status batch_run(prle_scorer *s, const prle_batch *batch)
     return PRLE_OK;
 }
 
-static prle_status shard_run(prle_scorer *s, const int64_t *index, const prle_shard *shard, prle_item_score *own, int ranks,
-                             prle_progress *progress)
+static prle_status pass_run(prle_scorer *s, const deal *d, prle_item_score *own, prle_progress *progress)
 {
     const prle_batch *batch = NULL;
 
-    PRLE_TRY(shard_begin(s, index, shard));
-    for (int64_t done = 0; done < shard->n; done += batch->n) {
+    PRLE_TRY(pass_begin(s, d));
+    for (int64_t i = 0; i < d->shard.n; i++) {
         PRLE_TRY(prle_loader_next(s->loader, &batch));
         PRLE_TRY(batch_run(s, batch));
-        for (int64_t i = 0; i < batch->n; i++)
-            own[done + i] = (prle_item_score){.item = prle_shard_item(shard, done + i), .score = s->batch_scores[i]};
-        prle_progress_add(progress, batch->n * ranks);
+        for (int64_t j = 0; j < batch->n; j++)
+            *own++ = (prle_item_score){.item = first_of(d, i) + j, .score = s->batch_scores[j]};
+        prle_progress_add(progress, round_of(d, i));
     }
     return PRLE_OK;
 }
@@ -108,13 +141,19 @@ prle_status prle_scorer_run(prle_scorer *s, double **scores, const int64_t *inde
                             prle_progress *progress)
 {
     prle_status st = PRLE_OK;
-    const prle_shard shard = prle_shard_strided(n, comm->rank, comm->size);
+    const int64_t batch = s->opts.batch;
+    const deal d = {.index = index,
+                    .n = n,
+                    .batch = batch,
+                    .rank = comm->rank,
+                    .size = comm->size,
+                    .shard = prle_shard_strided((n + batch - 1) / batch, comm->rank, comm->size)};
     prle_item_score *own = NULL;
 
-    PRLE_TRY_OUT(PRLE_NEW(own, shard.n));
-    st = shard_run(s, index, &shard, own, comm->size, progress);
+    PRLE_TRY_OUT(PRLE_NEW(own, images_of(&d)));
+    st = pass_run(s, &d, own, progress);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "scoring"));
-    PRLE_TRY_OUT(prle_scores_gather(scores, comm, own, shard.n, n));
+    PRLE_TRY_OUT(prle_scores_gather(scores, comm, own, images_of(&d), n));
 out:
     prle_free(own);
     return st;

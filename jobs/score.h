@@ -7,7 +7,7 @@
 
 typedef struct prle_score_opts {
     prle_dtype dtype;
-    int64_t batch; /* images a rank computes at a time; scores do not depend on it */
+    int64_t batch; /* images a rank computes at a time; another number may change the last bits of scores */
     int loader_threads;
     float mean[3], std[3]; /* of the model */
     prle_mask_opts mask;   /* none, as a rule */
@@ -24,11 +24,11 @@ PRLE_NODISCARD prle_status prle_scorer_create(prle_scorer **out, prle_model *mod
 void prle_scorer_destroy(prle_scorer *scorer); /* NULL is fine */
 
 /**
- * P(fake) of each image.
+ * P(fake) of each image: the same bits for any number of ranks.
  *
  * scores    out  [n]  on every rank; prle_free it
  * index     in   [n]  images of the store; each is computed by one rank
- * progress  in        told of this rank's images times the ranks; NULL: nobody
+ * progress  in        told of this rank's batches and those that the others do meanwhile; NULL: nobody
  * Collective.
  */
 PRLE_NODISCARD prle_status prle_scorer_run(prle_scorer *scorer, double **scores, const int64_t *index, int64_t n, prle_comm *comm,
