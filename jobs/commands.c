@@ -3,13 +3,23 @@
 
 extern const prle_command prle_command_cam;
 extern const prle_command prle_command_doctor;
+extern const prle_command prle_command_eval;
 extern const prle_command prle_command_forge;
 extern const prle_command prle_command_fuse;
 extern const prle_command prle_command_inspect;
 extern const prle_command prle_command_pack;
 extern const prle_command prle_command_train;
 
+/* clang-format off */
 const prle_command *const prle_commands[] = {
-    &prle_command_forge, &prle_command_pack,    &prle_command_train,  &prle_command_cam,
-    &prle_command_fuse,  &prle_command_inspect, &prle_command_doctor, NULL, /* so that each has its line */
+    &prle_command_forge,
+    &prle_command_pack,
+    &prle_command_train,
+    &prle_command_cam,
+    &prle_command_fuse,
+    &prle_command_eval,
+    &prle_command_inspect,
+    &prle_command_doctor,
+    NULL,
 };
+/* clang-format on */
