@@ -9,6 +9,7 @@ extern const prle_command prle_command_fuse;
 extern const prle_command prle_command_inspect;
 extern const prle_command prle_command_pack;
 extern const prle_command prle_command_predict;
+extern const prle_command prle_command_show;
 extern const prle_command prle_command_train;
 
 /* clang-format off */
@@ -20,6 +21,7 @@ const prle_command *const prle_commands[] = {
     &prle_command_fuse,
     &prle_command_eval,
     &prle_command_predict,
+    &prle_command_show,
     &prle_command_inspect,
     &prle_command_doctor,
     NULL,

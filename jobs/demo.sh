@@ -78,7 +78,9 @@ step "tested on people they have not seen: forgeries they have seen, and others"
 "${two_ranks[@]}" eval --model "$out/runs/none" "$out/runs/primary" --data "$out/faces.h5" --group "seen=$seen" "unseen=$unseen" \
     --out "$out/eval" --threads 1 --log-level warn
 
-step "pictures"
-"$prle" inspect "$out/maps.h5" --log-level warn | head -n 20
+step "pictures: what the zoo looked at and what was hidden; what both detectors look at in people they have not seen"
+"$prle" show --data "$out/faces.h5" --maps "$out/maps.h5" --cams "$out"/cams/*.h5 --out "$out/pictures/training" --log-level warn
+"$prle" show --data "$out/faces.h5" --model "$out/runs/none" "$out/runs/primary" --split test --images 4 --out "$out/pictures/test" \
+    --log-level warn
 echo
-echo "store $out/faces.h5 · maps $out/maps.h5 · runs $out/zoo, $out/runs · scores $out/eval · $SECONDS s in all"
+echo "store $out/faces.h5 · maps $out/maps.h5 · runs $out/zoo, $out/runs · scores $out/eval · pictures $out/pictures · $SECONDS s in all"
