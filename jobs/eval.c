@@ -294,27 +294,28 @@ out:
 
 /* ---- the answer, on rank 0 ---- */
 
-static prle_status scores_write(eval *e)
+static prle_status text_write(const char *folder, const char *name, const char *text)
+{
+    char *path = NULL;
+
+    PRLE_TRY(prle_path_join(folder, name, &path));
+    const prle_status st = prle_file_write_atomic(path, text, strlen(text));
+    prle_free(path);
+    return st;
+}
+
+static prle_status set_write(eval *e, const prle_eval_set *set)
 {
     prle_status st = PRLE_OK;
-    char *name = NULL, *path = NULL, *csv = NULL;
+    char *name = NULL, *csv = NULL;
 
-    for (int64_t s = 0; s < e->question.n_sets && st == PRLE_OK; s++) {
-        const prle_eval_set *set = &e->question.set[s];
-        st = prle_eval_csv_name(&name, set, &e->question);
-        if (st == PRLE_OK)
-            st = prle_strings_add(&e->score_files, name);
-        if (st == PRLE_OK)
-            st = prle_path_join(e->args->out, name, &path);
-        if (st == PRLE_OK)
-            st = prle_eval_csv(&csv, set);
-        if (st == PRLE_OK)
-            st = prle_file_write_atomic(path, csv, strlen(csv));
-        prle_free(csv);
-        prle_free(path);
-        prle_free(name);
-        csv = path = name = NULL;
-    }
+    PRLE_TRY_OUT(prle_eval_csv_name(&name, set, &e->question));
+    PRLE_TRY_OUT(prle_strings_add(&e->score_files, name));
+    PRLE_TRY_OUT(prle_eval_csv(&csv, set));
+    PRLE_TRY_OUT(text_write(e->args->out, name, csv));
+out:
+    prle_free(csv);
+    prle_free(name);
     return st;
 }
 
@@ -322,6 +323,7 @@ static prle_status json_make(const eval *e, const char *about, char **text)
 {
     const eval_args *a = e->args;
     prle_json_writer json = {0};
+    char *object = NULL;
 
     prle_json_begin_object(&json, NULL);
     prle_json_add_text(&json, "created_by", about);
@@ -331,20 +333,9 @@ static prle_status json_make(const eval *e, const char *about, char **text)
     prle_json_add_int(&json, "seed", (int64_t)a->common.seed);
     prle_eval_json(&json, e->rows, e->n_rows, &e->question, a->out != NULL ? e->score_files.item : NULL);
     prle_json_end(&json);
-    return prle_json_take(&json, true, text);
-}
-
-static prle_status metrics_write(const eval *e, const char *json)
-{
-    prle_status st = PRLE_OK;
-    char *path = NULL, *text = NULL;
-
-    PRLE_TRY_OUT(prle_path_join(e->args->out, "metrics.json", &path));
-    PRLE_TRY_OUT(prle_asprintf(&text, "%s\n", json));
-    PRLE_TRY_OUT(prle_file_write_atomic(path, text, strlen(text)));
-out:
-    prle_free(text);
-    prle_free(path);
+    PRLE_TRY(prle_json_take(&json, true, &object));
+    const prle_status st = prle_asprintf(text, "%s\n", object);
+    prle_free(object);
     return st;
 }
 
@@ -353,7 +344,7 @@ static void answer_print(const eval *e, const char *json, const char *table)
     bool by_identity = true;
 
     if (e->args->common.json) {
-        printf("%s\n", json);
+        printf("%s", json);
         return;
     }
     for (int64_t i = 0; i < e->n_rows; i++)
@@ -370,11 +361,11 @@ static prle_status answer(eval *e, const char *about)
     char *json = NULL, *table = NULL;
 
     PRLE_TRY_OUT(prle_eval_answer(&e->rows, &e->n_rows, &e->question));
-    if (e->args->out != NULL)
-        PRLE_TRY_OUT(scores_write(e));
+    for (int64_t s = 0; e->args->out != NULL && s < e->question.n_sets; s++)
+        PRLE_TRY_OUT(set_write(e, &e->question.set[s]));
     PRLE_TRY_OUT(json_make(e, about, &json));
     if (e->args->out != NULL)
-        PRLE_TRY_OUT(metrics_write(e, json));
+        PRLE_TRY_OUT(text_write(e->args->out, "metrics.json", json));
     PRLE_TRY_OUT(prle_eval_table(&table, e->rows, e->n_rows, &e->question));
     answer_print(e, json, table);
 out:
