@@ -16,21 +16,17 @@ for path in glob.glob(sys.argv[1] + "/*/*/**/000.png", recursive=True):
 P
 "$prle" pack "$tmp/tree" -o "$tmp/many.h5" >"$tmp/pack.log" 2>&1 || fail pack
 cam=(cam --model "$tmp/run" --data "$tmp/many.h5" --split any --threads 1)
+begin=$(milliseconds)
+"$prle" cam --model "$tmp/run" --data "$tmp/faces.h5" --split val --threads 1 -o "$tmp/few" >"$tmp/few.log" 2>&1 || fail "a few maps"
+start=$(($(milliseconds) - begin + 200))
+begin=$(milliseconds)
 for n in 1 2 4; do
     ranks "$n" "${cam[@]}" -o "$tmp/cams$n" >"$tmp/cam$n.log" 2>&1 || fail "maps on $n ranks"
+    [ "$n" -ne 1 ] || whole=$(($(milliseconds) - begin))
     [ "$n" -eq 1 ] || same_datasets "$tmp/cams1/meso4.h5" "$tmp/cams$n/meso4.h5" /cam || fail "maps of $n ranks differ"
 done
-killed=0
-while :; do
-    setsid "$mpiexec" -n $((RANDOM % 3 + 1)) "$prle" "${cam[@]}" -o "$tmp/killed" >"$tmp/killed.log" 2>&1 &
-    job=$!
-    if [ "$killed" -lt "$kills" ]; then
-        sleep "$(printf '0.%03d' $((RANDOM % 400 + 200)))"
-        pkill -KILL -f -- "-o $tmp/killed" 2>/dev/null && killed=$((killed + 1))
-    fi
-    if wait "$job"; then break; fi
-done 2>>"$tmp/shell.log" # the shell tells of each killed job
-[ "$killed" -ge 3 ] || fail "the maps were done after $killed kills: make them more"
+# shellcheck disable=SC2016
+killed_until_done "$kills" "-o $tmp/killed" "$start" "$whole" bash -c 'exec "$1" -n $((RANDOM % 3 + 1)) "${@:2}"' bash "$mpiexec" "$prle" "${cam[@]}" -o "$tmp/killed"
 same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /cam || fail "maps differ after $killed kills"
 same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /written || fail "images are missing after $killed kills"
 "$prle" "${cam[@]}" -o "$tmp/cams1" | grep -q 'all there already' || fail "finished maps were made again"

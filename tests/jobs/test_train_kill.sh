@@ -6,26 +6,21 @@ set -euo pipefail
 source "$(dirname "$0")/train_lib.sh"
 kills=${3:-20}
 store_make
-train=(train --net meso4 --data "$tmp/faces.h5" --size 64 --batch 8 --epochs 40 --lr 1e-3 --mask random --clip 5 --threads 1 --checkpoint-minutes 0.001)
+train=(train --net meso4 --data "$tmp/faces.h5" --size 64 --batch 8 --lr 1e-3 --mask random --clip 5 --threads 1 --checkpoint-minutes 0.001)
 
-ranks 2 "${train[@]}" --run "$tmp/whole" >"$tmp/whole.log" 2>&1 || fail "the run that is not killed"
-killed=0
-while :; do
-    setsid "$mpiexec" -n 2 "$prle" "${train[@]}" --run "$tmp/killed" --resume >"$tmp/killed.log" 2>&1 &
-    job=$!
-    if [ "$killed" -lt "$kills" ]; then
-        sleep "$(printf '0.%03d' $((RANDOM % 700 + 250)))"
-        pkill -KILL -f -- "--run $tmp/killed " 2>/dev/null && killed=$((killed + 1))
-    fi
-    if wait "$job"; then break; fi
-done 2>>"$tmp/shell.log" # the shell tells of each killed job
-[ "$killed" -ge "$kills" ] || fail "the run ended after $killed kills: make it longer"
+begin=$(milliseconds)
+ranks 2 "${train[@]}" --epochs 1 --run "$tmp/short" >"$tmp/short.log" 2>&1 || fail "one epoch"
+start=$(($(milliseconds) - begin))
+begin=$(milliseconds)
+ranks 2 "${train[@]}" --epochs 80 --run "$tmp/whole" >"$tmp/whole.log" 2>&1 || fail "the run that is not killed"
+whole=$(($(milliseconds) - begin))
+killed_until_done "$kills" "--run $tmp/killed " "$start" "$whole" "$mpiexec" -n 2 "$prle" "${train[@]}" --epochs 80 --run "$tmp/killed" --resume
 same_datasets "$tmp/whole/last.h5" "$tmp/killed/last.h5" /state || fail "weights differ after $killed kills"
 same_datasets "$tmp/whole/last.h5" "$tmp/killed/last.h5" /optim || fail "the optimiser differs after $killed kills"
 cmp "$tmp/whole/log.jsonl" "$tmp/killed/log.jsonl" || fail "the log differs after $killed kills"
 
 code=0
-"$prle" "${train[@]}" --run "$tmp/whole" >"$tmp/again.log" 2>&1 || code=$?
+"$prle" "${train[@]}" --epochs 80 --run "$tmp/whole" >"$tmp/again.log" 2>&1 || code=$?
 if [ "$code" -ne 2 ] || ! grep -q -- '--resume' "$tmp/again.log"; then fail "a finished run was not refused: exit code $code"; fi
 
 "$prle" "${train[@]}" --epochs 100000 --run "$tmp/stopped" >"$tmp/stopped.log" 2>&1 &
