@@ -6,10 +6,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "augment/prepare.h"
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/hash.h"
 #include "core/image.h"
 #include "core/log.h"
@@ -81,14 +81,6 @@ typedef struct task {
     int64_t at; /* in the batch */
     uint32_t epoch, sample;
 } task;
-
-static double monotonic_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* The threads. */
 
@@ -422,11 +414,11 @@ static void batch_free(prle_loader *loader)
 static const slot *batch_wait(prle_loader *loader)
 {
     const slot *s = &loader->slots[loader->pass.n_out % loader->n_slots];
-    const double start_s = monotonic_s();
+    const double start_s = prle_clock_s();
 
     while (s->n_done < s->pub.n)
         pthread_cond_wait(&loader->done, &loader->lock);
-    loader->stats.wait_s += monotonic_s() - start_s;
+    loader->stats.wait_s += prle_clock_s() - start_s;
     return s;
 }
 

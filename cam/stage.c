@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "augment/loader.h"
 #include "cam/cam_file.h"
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "dist/units_meter.h"
@@ -151,14 +151,6 @@ static prle_status look_if_done(const stage *s, bool *done)
     return PRLE_OK;
 }
 
-static double now_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *report)
 {
     prle_units_opts units = PRLE_UNITS_OPTS_DEFAULT;
@@ -183,7 +175,7 @@ prle_status prle_cam_stage_run(prle_cam_stage_report *report, prle_model *model,
     prle_status st = PRLE_OK;
     stage s = {.o = opts, .faces = faces, .model = model};
     prle_cam_stage_report r = {0};
-    const double begin = now_seconds();
+    const double begin = prle_clock_s();
     bool done = false;
 
     st = stage_init(&s);
@@ -199,7 +191,7 @@ prle_status prle_cam_stage_run(prle_cam_stage_report *report, prle_model *model,
     r.height = s.info.height;
     r.width = s.info.width;
     r.closed_form = prle_cam_engine_is_closed_form(s.engine);
-    r.seconds = now_seconds() - begin;
+    r.seconds = prle_clock_s() - begin;
     *report = r;
 out:
     prle_progress_destroy(s.meter.progress);

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/threads.h"
 
 enum {
@@ -37,14 +37,6 @@ static struct {
 /* This thread's operations, innermost last: indices into dog.open, -1 when the table was full. */
 static _Thread_local int stack[MAX_DEPTH], depth;
 static _Thread_local int64_t n_collectives, n_others;
-
-static double monotonic_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void operation_open(const char *what, int64_t number)
 {
@@ -111,7 +103,7 @@ __attribute__((noreturn)) static void end_job(const operation *overdue)
 
 static void sleep_one_tick(void)
 {
-    const double until_s = monotonic_s() + dog.tick_s;
+    const double until_s = prle_clock_s() + dog.tick_s;
     const struct timespec until = {.tv_sec = (time_t)until_s, .tv_nsec = (long)(1e9 * (until_s - (double)(time_t)until_s))};
 
     pthread_cond_timedwait(&dog.wake, &dog.lock, &until);
@@ -119,13 +111,13 @@ static void sleep_one_tick(void)
 
 static void *watch_thread(void *unused)
 {
-    double last_s = monotonic_s();
+    double last_s = prle_clock_s();
 
     (void)unused;
     pthread_mutex_lock(&dog.lock);
     while (!dog.ends) {
         sleep_one_tick();
-        const double now_s = monotonic_s(), gap_s = now_s - last_s;
+        const double now_s = prle_clock_s(), gap_s = now_s - last_s;
         dog.awake_s += gap_s < 4 * dog.tick_s ? gap_s : dog.tick_s; /* a longer gap: the process was stopped */
         last_s = now_s;
         const operation *overdue = find_overdue();

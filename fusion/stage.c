@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "augment/maps.h"
 #include "cam/cam_file.h"
 #include "core/alloc.h"
 #include "core/attention.h"
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -446,18 +446,10 @@ static prle_status stage_run(stage *s, const char *parts_dir, prle_comm *comm, p
     return PRLE_OK;
 }
 
-static double now_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 prle_status prle_fuse_run(const prle_fuse_stage_opts *opts, prle_comm *comm, prle_fuse_report *report)
 {
     stage s = {.opts = opts};
-    const double begin = now_seconds();
+    const double begin = prle_clock_s();
     char *parts_dir = NULL;
     prle_status st = prle_asprintf(&parts_dir, "%s.parts", opts->out);
 
@@ -467,7 +459,7 @@ prle_status prle_fuse_run(const prle_fuse_stage_opts *opts, prle_comm *comm, prl
     if (st == PRLE_OK)
         st = stage_run(&s, parts_dir, comm, report);
     if (st == PRLE_OK)
-        report->seconds = now_seconds() - begin;
+        report->seconds = prle_clock_s() - begin;
     stage_deinit(&s);
     prle_free(parts_dir);
     return st;

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cam/stage.h"
-#include "core/alloc.h"
 #include "core/json.h"
 #include "dist/stop.h"
 #include "dist/watchdog.h"
@@ -55,7 +54,6 @@ static prle_status report_print(const cam_args *a, const prle_model *model, cons
 {
     const int64_t fresh = r->images - r->already;
     prle_json_writer json = {0};
-    char *text = NULL;
 
     if (!a->common.json) {
         printf("%s: %" PRId64 " maps of %" PRId64 " x %" PRId64 ", %s%s\n", model->graph->name, r->images, r->height, r->width,
@@ -73,10 +71,7 @@ static prle_status report_print(const cam_args *a, const prle_model *model, cons
     prle_json_add_bool(&json, "closed_form", r->closed_form);
     prle_json_add_double(&json, "seconds", r->seconds);
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static prle_status stage_opts_make(const cam_args *a, const prle_model *model, const prle_checkpoint_info *info, uint64_t hash,

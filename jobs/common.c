@@ -1,6 +1,9 @@
 /* common.c - see common.h. */
 #include "jobs/common.h"
 
+#include <stdio.h>
+
+#include "core/alloc.h"
 #include "core/log.h"
 
 static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
@@ -25,5 +28,15 @@ prle_status prle_common_apply(const prle_common *common)
     PRLE_TRY(prle_log_setup(common->log_level));
     PRLE_CHECK(common->device != PRLE_DEVICE_CUDA, PRLE_EINVAL,
                "option device = \"cuda\": this build has no CUDA plugin; use cpu");
+    return PRLE_OK;
+}
+
+prle_status prle_job_json_print(prle_json_writer *json)
+{
+    char *text = NULL;
+
+    PRLE_TRY(prle_json_take(json, true, &text));
+    printf("%s\n", text);
+    prle_free(text);
     return PRLE_OK;
 }

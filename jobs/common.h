@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/json.h"
 #include "core/option.h"
 #include "core/types.h"
 
@@ -30,3 +31,6 @@ extern const prle_option prle_common_options[];
 
 /** Sets up the log and refuses a device that is not there. */
 PRLE_NODISCARD prle_status prle_common_apply(const prle_common *common);
+
+/** The answer of --json: takes the writer's value and prints it to stdout, indented. */
+PRLE_NODISCARD prle_status prle_job_json_print(prle_json_writer *json);

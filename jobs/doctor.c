@@ -230,7 +230,6 @@ static prle_status print_json(const doctor_report *report)
 {
     prle_json_writer json = {0};
     const char *section = NULL;
-    char *text = NULL;
 
     prle_json_begin_object(&json, NULL);
     for (int i = 0; i < report->n_facts; i++) {
@@ -252,10 +251,7 @@ static prle_status print_json(const doctor_report *report)
         prle_json_add_text(&json, NULL, report->advice[i]);
     prle_json_end(&json);
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static void cell_add(prle_table *table, const doctor_fact *fact)

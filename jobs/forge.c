@@ -92,7 +92,6 @@ static void on_video(void *user, int64_t n_done, int64_t n_videos)
 static prle_status print_json(const char *out, const prle_forge_report *report, const prle_forge_quality *quality)
 {
     prle_json_writer json = {0};
-    char *text = NULL;
 
     prle_json_begin_object(&json, NULL);
     prle_json_add_text(&json, "out", out);
@@ -112,10 +111,7 @@ static prle_status print_json(const char *out, const prle_forge_report *report, 
         prle_json_end(&json);
     }
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static prle_status print_quality(const prle_forge_quality *quality)

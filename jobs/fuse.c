@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "core/alloc.h"
 #include "core/json.h"
 #include "dist/stop.h"
 #include "dist/watchdog.h"
@@ -57,7 +56,6 @@ static void report_print(const fuse_args *a, const prle_fuse_report *r)
 static prle_status report_print_json(const fuse_args *a, const prle_fuse_report *r)
 {
     prle_json_writer json = {0};
-    char *text = NULL;
 
     prle_json_begin_object(&json, NULL);
     prle_json_add_text(&json, "file", a->stage.out);
@@ -77,10 +75,7 @@ static prle_status report_print_json(const fuse_args *a, const prle_fuse_report 
     prle_json_add_int(&json, "units_before", r->n_units_before);
     prle_json_add_double(&json, "seconds", r->seconds);
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static prle_status run(void *args, const prle_job *job)

@@ -31,7 +31,6 @@ static const prle_option options[] = {
 static prle_status print_json(const prle_pack_report *report)
 {
     prle_json_writer json = {0};
-    char *text = NULL;
 
     prle_json_begin_object(&json, NULL);
     prle_json_add_bool(&json, "already", report->already);
@@ -53,10 +52,7 @@ static prle_status print_json(const prle_pack_report *report)
         prle_json_end(&json);
     }
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static prle_status print_table(const char *out, const prle_pack_report *report)

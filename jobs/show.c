@@ -193,7 +193,6 @@ out:
 static prle_status answer_print(const show *s)
 {
     prle_json_writer json = {0};
-    char *text = NULL;
 
     if (!s->args->common.json) {
         printf("%s: %" PRId64 " images of %" PRId64 " pictures each; open %s/index.html\n", s->args->out, s->n,
@@ -215,10 +214,7 @@ static prle_status answer_print(const show *s)
     }
     prle_json_end(&json);
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static prle_status run(void *args, const prle_job *job)

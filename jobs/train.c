@@ -126,7 +126,6 @@ static const prle_preset presets[] = {
 static prle_status report_print(const train_args *a, const prle_train_report *r)
 {
     prle_json_writer json = {0};
-    char *text = NULL;
 
     if (!a->common.json) {
         printf("%s: %" PRId64 " epochs, %" PRId64 " steps, best epoch %" PRId64 " with validation AUC %.4f\n", a->train.run,
@@ -146,10 +145,7 @@ static prle_status report_print(const train_args *a, const prle_train_report *r)
     prle_json_add_double(&json, "seconds", r->seconds);
     prle_json_add_double(&json, "loader_wait_seconds", r->loader_wait_seconds);
     prle_json_end(&json);
-    PRLE_TRY(prle_json_take(&json, true, &text));
-    printf("%s\n", text);
-    prle_free(text);
-    return PRLE_OK;
+    return prle_job_json_print(&json);
 }
 
 static prle_status run(void *args, const prle_job *job)

@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -51,14 +51,6 @@ typedef struct trainer {
     double last_checkpoint; /* seconds */
     prle_train_report report;
 } trainer;
-
-static double now_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- setting up ---- */
 
@@ -267,7 +259,7 @@ static prle_status checkpoint_save(trainer *t, const char *name, const prle_opti
         t->state.log_bytes = prle_jsonl_bytes(t->log);
         st = prle_run_save(t->o->run, name, t->model, &t->info, optim, &t->state);
     }
-    t->last_checkpoint = now_seconds();
+    t->last_checkpoint = prle_clock_s();
     return prle_comm_agree(t->comm, st, "checkpoint");
 }
 
@@ -494,7 +486,7 @@ static prle_status epoch_end(trainer *t)
 static prle_status step_end(trainer *t, bool last_of_epoch)
 {
     bool stop = false;
-    int64_t due = t->o->checkpoint_minutes > 0 && now_seconds() - t->last_checkpoint >= 60 * t->o->checkpoint_minutes;
+    int64_t due = t->o->checkpoint_minutes > 0 && prle_clock_s() - t->last_checkpoint >= 60 * t->o->checkpoint_minutes;
 
     PRLE_TRY(prle_stop_requested(t->comm, &stop));
     if (t->o->checkpoint_minutes > 0)
@@ -515,9 +507,9 @@ static prle_status epoch_steps(trainer *t, int64_t total_steps)
     step_result r;
 
     while (t->state.epoch_step < steps && t->state.step < total_steps) {
-        const double before = now_seconds();
+        const double before = prle_clock_s();
         PRLE_TRY(prle_loader_next(t->loader, &batch));
-        t->report.loader_wait_seconds += now_seconds() - before;
+        t->report.loader_wait_seconds += prle_clock_s() - before;
         PRLE_TRY(step_run(t, batch, prle_sampler_step(t->sampler, t->state.epoch_step).n_global, total_steps, &r));
         t->state.step++;
         t->state.epoch_step++;
@@ -588,20 +580,20 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     prle_status st = PRLE_OK;
     trainer t = {.o = opts, .data = data, .comm = comm, .dtype = dtype, .seed = seed};
     const prle_grad_sum_opts sum = {.mode = opts->grad_sum, .bucket_bytes = PRLE_GRAD_SUM_OPTS_DEFAULT.bucket_bytes};
-    const double begin = now_seconds();
+    const double begin = prle_clock_s();
 
     PRLE_TRY(prle_stop_begin());
     st = trainer_init(&t, threads, config);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
     PRLE_TRY_OUT(prle_grad_sum_create(&t.grad_sum, comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
-    t.last_checkpoint = now_seconds();
+    t.last_checkpoint = prle_clock_s();
     PRLE_TRY_OUT(train(&t));
     *report = t.report;
     report->epochs = t.state.epoch;
     report->steps = t.state.step;
     report->best_auc = t.state.best_auc;
     report->best_epoch = t.state.best_epoch;
-    report->seconds = now_seconds() - begin;
+    report->seconds = prle_clock_s() - begin;
 out:
     trainer_deinit(&t);
     prle_stop_end();

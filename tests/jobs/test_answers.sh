@@ -1,26 +1,13 @@
 #!/usr/bin/env bash
 # test_answers.sh - eval, predict and show as a user meets them, on a small trained detector. Usage: test_answers.sh PRLE MPIRUN
 set -uo pipefail
-# shellcheck source=tests/jobs/train_lib.sh
+# shellcheck source=train_lib.sh
 source "$(dirname "$0")/train_lib.sh"
-failures=0
+# shellcheck source=user_lib.sh
+source "$(dirname "$0")/user_lib.sh"
 
-complain() {
-    echo "FAILED: $1"
-    sed 's/^/  stdout: /' "$tmp/out" | head -n 5
-    sed 's/^/  stderr: /' "$tmp/err" | head -n 5
-    failures=$((failures + 1))
-}
-
-# run CODE REGEX COMMAND...: the expression stands in stdout and stderr together.
-run() {
-    local code=$1 regex=$2 got
-    shift 2
-    "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
-    got=$?
-    [ "$got" -eq "$code" ] || complain "$*: exit code $got, expected $code"
-    cat "$tmp/out" "$tmp/err" | tr '\n' '~' | grep -qE -- "$regex" || complain "$*: no /$regex/"
-}
+# Several lines at once, joined by ~.
+said() { cat "$tmp/out" "$tmp/err" | tr '\n' '~' | grep -qE -- "$1"; }
 
 # A store, two detectors, maps of the test split.
 store_make

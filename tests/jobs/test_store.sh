@@ -5,24 +5,8 @@ set -uo pipefail
 prle=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-failures=0
-
-complain() {
-    echo "FAILED: $1"
-    sed 's/^/  stdout: /' "$tmp/out" | head -n 5
-    sed 's/^/  stderr: /' "$tmp/err" | head -n 5
-    failures=$((failures + 1))
-}
-
-# run CODE REGEX COMMAND...: the expression stands in stdout and stderr together.
-run() {
-    local code=$1 regex=$2 got
-    shift 2
-    "$@" > "$tmp/out" 2> "$tmp/err" < /dev/null
-    got=$?
-    [ "$got" -eq "$code" ] || complain "$*: exit code $got, expected $code"
-    grep -qE -- "$regex" "$tmp/out" "$tmp/err" || complain "$*: no /$regex/"
-}
+# shellcheck source=user_lib.sh
+source "$(dirname "$0")/user_lib.sh"
 
 # An 8 x 8 gray PNG, once for each frame.
 png_make() { python3 -c '
