@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "augment/faces.h"
+#include "augment/forge/geometry.h"
 #include "augment/maps.h"
 #include "core/rankmap.h"
 #include "core/rng.h"
@@ -91,54 +92,16 @@ static prle_status hide_rectangle(const prle_mask_subject *s, prle_rng *rng, prl
     return PRLE_OK;
 }
 
-typedef struct point {
-    double x, y;
-} point;
-
 enum { HULL_POINTS = 20 }; /* of the largest region */
 
-/* Twice the signed area of abc. */
-static double turn(point a, point b, point c) { return (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x); }
-
-static void sort_by_x(point *p, int n)
+/* Borders included. */
+static bool hull_contains(const prle_point *hull, int64_t n_hull, prle_point p)
 {
-    for (int i = 1; i < n; i++) {
-        for (int j = i; j > 0 && (p[j].x < p[j - 1].x || (p[j].x <= p[j - 1].x && p[j].y < p[j - 1].y)); j--) {
-            const point swap = p[j];
-            p[j] = p[j - 1];
-            p[j - 1] = swap;
-        }
-    }
-}
-
-/* Appends p to a chain of `n` corners that begins at `first`, dropping corners that do not turn left; returns the new n. */
-static int chain_add(point *hull, int first, int n, point p)
-{
-    while (n - first >= 2 && turn(hull[n - 2], hull[n - 1], p) <= 0)
-        n--;
-    hull[n] = p;
-    return n + 1;
-}
-
-/* Andrew's monotone chain: corners of the convex hull in order, the first one again at the end; sorts p. Returns their number. */
-static int hull_make(point *hull, point *p, int n)
-{
-    int n_hull = 0;
-
-    sort_by_x(p, n);
-    for (int i = 0; i < n; i++)
-        n_hull = chain_add(hull, 0, n_hull, p[i]);
-    const int upper = n_hull - 1;
-    for (int i = n - 2; i >= 0; i--)
-        n_hull = chain_add(hull, upper, n_hull, p[i]);
-    return n_hull;
-}
-
-static bool hull_contains(const point *hull, int n_hull, point p)
-{
-    for (int i = 0; i + 1 < n_hull; i++)
-        if (turn(hull[i], hull[i + 1], p) < 0)
+    for (int64_t i = 0; i < n_hull; i++) {
+        const prle_point a = hull[i], b = hull[(i + 1) % n_hull];
+        if ((b.x - a.x) * (p.y - a.y) - (b.y - a.y) * (p.x - a.x) < 0)
             return false;
+    }
     return true;
 }
 
@@ -149,50 +112,52 @@ static void pixel_range(double lo, double hi, int64_t n, int64_t *first, int64_t
     *last = (int64_t)fmax(fmin(floor(hi), (double)(n - 1)), -1.0);
 }
 
-/* Marks every pixel whose centre lies in the hull of points that need not lie in the image; returns how many. */
-static int64_t hull_fill(const prle_mask_subject *s, point *p, int n)
+/* Marks every pixel whose centre lies in the hull of points that need not lie in the image, and counts them. */
+static prle_status hull_fill(const prle_mask_subject *s, const prle_point *p, int64_t n, int64_t *n_pixels)
 {
-    point hull[2 * HULL_POINTS];
-    const int n_hull = hull_make(hull, p, n);
-    point lo = {HUGE_VAL, HUGE_VAL}, hi = {-HUGE_VAL, -HUGE_VAL};
-    int64_t x0, x1, y0, y1, count = 0;
+    prle_point hull[2 * HULL_POINTS + 1];
+    prle_point lo = {HUGE_VAL, HUGE_VAL}, hi = {-HUGE_VAL, -HUGE_VAL};
+    int64_t x0, x1, y0, y1, n_hull = 0, count = 0;
 
-    for (int i = 0; i < n; i++) {
-        lo = (point){fmin(lo.x, p[i].x), fmin(lo.y, p[i].y)};
-        hi = (point){fmax(hi.x, p[i].x), fmax(hi.y, p[i].y)};
+    PRLE_TRY(prle_hull_make(hull, &n_hull, p, n));
+    for (int64_t i = 0; i < n; i++) {
+        lo = (prle_point){fmin(lo.x, p[i].x), fmin(lo.y, p[i].y)};
+        hi = (prle_point){fmax(hi.x, p[i].x), fmax(hi.y, p[i].y)};
     }
     pixel_range(lo.y, hi.y, s->height, &y0, &y1);
     pixel_range(lo.x, hi.x, s->width, &x0, &x1);
     for (int64_t y = y0; y <= y1; y++) {
         for (int64_t x = x0; x <= x1; x++) {
-            const bool inside = hull_contains(hull, n_hull, (point){(double)x, (double)y});
+            const bool inside = hull_contains(hull, n_hull, (prle_point){(double)x, (double)y});
             s->hidden[y * s->width + x] = inside;
             count += inside;
         }
     }
-    return count;
+    *n_pixels = count;
+    return PRLE_OK;
 }
 
-static void hide_landmark(const prle_mask_subject *s, prle_rng *rng, prle_mask_result *out)
+static prle_status hide_landmark(const prle_mask_subject *s, prle_rng *rng, prle_mask_result *out)
 {
     static const struct {
         int first, last;
     } regions[] = {{27, 35}, {36, 47}, {48, 67}}; /* nose, eyes, mouth */
     const uint32_t region = prle_rng_below(rng, 3);
-    point p[HULL_POINTS];
-    int n = 0;
+    prle_point p[HULL_POINTS];
+    int64_t n = 0;
 
     for (int k = regions[region].first; k <= regions[region].last; k++, n++) {
-        p[n] = s->landmarks == NULL ? (point){(double)NAN, (double)NAN}
-                                    : (point){(double)s->landmarks[2 * k], (double)s->landmarks[2 * k + 1]};
+        p[n] = s->landmarks == NULL ? (prle_point){(double)NAN, (double)NAN}
+                                    : (prle_point){(double)s->landmarks[2 * k], (double)s->landmarks[2 * k + 1]};
         if (!isfinite(p[n].x) || !isfinite(p[n].y)) {
             out->lack = PRLE_MASK_LACKS_LANDMARKS;
-            return;
+            return PRLE_OK;
         }
     }
     memset(s->hidden, 0, (size_t)(s->height * s->width));
-    out->n_pixels = hull_fill(s, p, n);
+    PRLE_TRY(hull_fill(s, p, n, &out->n_pixels));
     out->alpha = 1.0;
+    return PRLE_OK;
 }
 
 static prle_mask_lack lack_of_map(const prle_mask_subject *s, const prle_mask_opts *opts)
@@ -215,7 +180,7 @@ static prle_status hide(const prle_mask_subject *s, const prle_mask_opts *opts, 
     case PRLE_MASK_PRIMARY:
     case PRLE_MASK_FIXED: return hide_rank(s, out);
     case PRLE_MASK_RANDOM: return hide_rectangle(s, rng, out);
-    case PRLE_MASK_LANDMARK: hide_landmark(s, rng, out); return PRLE_OK;
+    case PRLE_MASK_LANDMARK: return hide_landmark(s, rng, out);
     case PRLE_MASK_NONE: break;
     }
     return PRLE_OK;

@@ -12,7 +12,7 @@ prle_status prle_alpha_hull(float *alpha, int64_t side, const prle_point *points
     int64_t n_hull = 0;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(PRLE_NEW(hull, n + 1));
+    PRLE_TRY_OUT(PRLE_NEW(hull, 2 * n + 1));
     PRLE_TRY_OUT(PRLE_NEW(plane, n + 1));
     PRLE_TRY_OUT(prle_hull_make(hull, &n_hull, points, n));
     if (n_hull >= 3)

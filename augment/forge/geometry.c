@@ -87,11 +87,10 @@ static int compare_points(const void *left, const void *right)
 /* Andrew's monotone chain: one pass to the right, one back. */
 prle_status prle_hull_make(prle_point *hull, int64_t *n_hull, const prle_point *points, int64_t n)
 {
-    prle_point *sorted = NULL;
+    prle_point *sorted = hull + n + 1;
     int64_t count = 0;
 
     PRLE_CHECK(n >= 1, PRLE_EINVAL, "hull of %lld points", (long long)n);
-    PRLE_TRY(PRLE_NEW(sorted, n));
     memcpy(sorted, points, (size_t)n * sizeof *points);
     qsort(sorted, (size_t)n, sizeof *sorted, compare_points);
     for (int64_t i = 0; i < n; i++) {
@@ -106,7 +105,6 @@ prle_status prle_hull_make(prle_point *hull, int64_t *n_hull, const prle_point *
     }
     while (count > 1 && hull[count - 1].x == hull[0].x && hull[count - 1].y == hull[0].y)
         count--;
-    prle_free(sorted);
     *n_hull = count;
     return PRLE_OK;
 }

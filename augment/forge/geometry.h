@@ -39,8 +39,8 @@ prle_affine prle_affine_similarity(double scale, double angle, prle_point from, 
 PRLE_NODISCARD prle_status prle_affine_fit(prle_affine *out, const prle_point *from, const prle_point *to, int64_t n);
 
 /**
- * Corners of the convex hull, each once, in the order x towards y. hull has room for n + 1 points; *n_hull is 1 or 2 when all
- * points lie on one place or line. n >= 1.
+ * Corners of the convex hull, each once, in the order x towards y. hull has room for 2 n + 1 points, the last n of them scratch;
+ * *n_hull is 1 or 2 when all points lie on one place or line. n >= 1. Allocates nothing.
  */
 PRLE_NODISCARD prle_status prle_hull_make(prle_point *hull, int64_t *n_hull, const prle_point *points, int64_t n);
 

@@ -65,7 +65,7 @@ static void test_hull(void **state)
     (void)state;
     const prle_point points[] = {{0, 0}, {4, 0}, {4, 3}, {0, 3}, {2, 1}, {2, 0}, {4, 3}, {1, 2}};
     const prle_point line[] = {{0, 0}, {1, 1}, {2, 2}, {1, 1}};
-    prle_point hull[9];
+    prle_point hull[17];
     prle_half_plane plane[9];
     int64_t n = 0;
 
@@ -86,7 +86,7 @@ static void test_hull(void **state)
 static void expect_delaunay(const prle_point *points, int64_t n, double tolerance)
 {
     prle_triangle t[2 * MAX_POINTS];
-    prle_point hull[MAX_POINTS + 1];
+    prle_point hull[2 * MAX_POINTS + 1];
     int64_t n_triangles = 0, n_hull = 0;
     double area = 0;
 
