@@ -16,7 +16,6 @@
 #include "core/threads.h"
 
 enum {
-    MAX_THREADS = 64,
     MAX_PREFETCH = 64,
     FEW_CPUS = 4,   /* as many or fewer: loading must not take them from the network's threads */
     NICENESS = 5,   /* of the loader's threads there */
@@ -179,8 +178,8 @@ static prle_status opts_check(const prle_loader_opts *opts, int64_t max_batch)
         PRLE_CHECK(isfinite(opts->mean[c]) && isfinite(opts->std[c]) && opts->std[c] > 0.0f, PRLE_EINVAL,
                    "loader: mean %g and std %g of channel %d: finite numbers, std above 0", (double)opts->mean[c],
                    (double)opts->std[c], c);
-    PRLE_CHECK(opts->threads >= 1 && opts->threads <= MAX_THREADS, PRLE_EINVAL, "loader: %d threads: 1 to %d are allowed",
-               opts->threads, MAX_THREADS);
+    PRLE_CHECK(opts->threads >= 1 && opts->threads <= PRLE_LOADER_MAX_THREADS, PRLE_EINVAL,
+               "loader: %d threads: 1 to %d are allowed", opts->threads, PRLE_LOADER_MAX_THREADS);
     PRLE_CHECK(opts->prefetch >= 1 && opts->prefetch <= MAX_PREFETCH, PRLE_EINVAL,
                "loader: %d batches ahead: 1 to %d are allowed", opts->prefetch, MAX_PREFETCH);
     PRLE_CHECK(max_batch >= 1, PRLE_EINVAL, "loader: batches of at most %lld images: 1 or more are needed", (long long)max_batch);
@@ -232,24 +231,15 @@ static void slot_deinit(slot *s)
     prle_free(s->lacks);
 }
 
-/* Signals are for the other threads: a stop signal is handled where the trainer looks for it. */
 static prle_status workers_start(prle_loader *loader, const prle_maps *maps)
 {
-    sigset_t all, before;
-
     for (int i = 0; i < loader->opts.threads; i++) {
-        loader->workers[i].loader = loader;
-        PRLE_TRY(prle_preparer_create(&loader->workers[i].preparer, loader->faces, maps, &loader->opts));
+        worker *w = &loader->workers[i];
+        w->loader = loader;
+        PRLE_TRY(prle_preparer_create(&w->preparer, loader->faces, maps, &loader->opts));
+        PRLE_TRY(prle_thread_start(&w->thread, work, w, "loader"));
+        w->started = true;
     }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = 0;
-    for (int i = 0; i < loader->opts.threads && failure == 0; i++) {
-        failure = pthread_create(&loader->workers[i].thread, NULL, work, &loader->workers[i]);
-        loader->workers[i].started = failure == 0;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    PRLE_CHECK(failure == 0, PRLE_ENOMEM, "loader: cannot start %d threads: %s", loader->opts.threads, strerror(failure));
     return PRLE_OK;
 }
 

@@ -12,13 +12,15 @@
 extern "C" {
 #endif
 
+enum { PRLE_LOADER_MAX_THREADS = 64 };
+
 typedef struct prle_loader_opts {
     int64_t height, width; /* of the network's input */
     prle_dtype dtype;      /* PRLE_F32 or PRLE_F64 */
     float mean[3], std[3]; /* out = (x / 255 - mean) / std, per channel R G B */
     prle_mask_opts mask;   /* its own seed names the draws of masks */
     prle_augment augment;  /* none or bench */
-    int threads;           /* 1 ... 64; they run at a lower priority on machines of few CPUs */
+    int threads;           /* 1 ... PRLE_LOADER_MAX_THREADS; they run at a lower priority on machines of few CPUs */
     int prefetch;          /* batches made ahead of the consumer, 1 ... 64 */
     uint64_t seed;         /* of the augmentations */
 } prle_loader_opts;

@@ -3,7 +3,7 @@
 
 #include "core/alloc.h"
 
-enum { RANK, ATTENTION, AREA, N_FIELDS, N_NOTES = 7, MAX_CELLS = 1 << 16 };
+enum { RANK, ATTENTION, AREA, N_FIELDS, N_NOTES = 9, MAX_CELLS = 1 << 16 };
 
 typedef struct store {
     prle_maps pub;
@@ -36,6 +36,8 @@ static void layout_make(layout *l, const prle_maps_info *info)
                 PRLE_ROWS_REAL("tau1", info->tau1),
                 PRLE_ROWS_REAL("lambda", info->lambda),
                 PRLE_ROWS_INT("radius", info->radius),
+                PRLE_ROWS_REAL("hyst_low", info->hyst_low),
+                PRLE_ROWS_REAL("hyst_pair", info->hyst_pair),
                 PRLE_ROWS_TEXT("zoo", info->zoo),
                 PRLE_ROWS_TEXT("cams", info->cams),
                 PRLE_ROWS_TEXT("faces", info->faces),
@@ -101,6 +103,8 @@ static prle_status info_load(prle_h5 *file, prle_maps_info *info)
     PRLE_TRY(prle_h5_attr_read_double(file, "tau1", &info->tau1));
     PRLE_TRY(prle_h5_attr_read_double(file, "lambda", &info->lambda));
     PRLE_TRY(prle_h5_attr_read_int(file, "radius", &info->radius));
+    PRLE_TRY(prle_h5_attr_read_double(file, "hyst_low", &info->hyst_low));
+    PRLE_TRY(prle_h5_attr_read_double(file, "hyst_pair", &info->hyst_pair));
     PRLE_TRY(prle_h5_attr_read_string(file, "zoo", (char **)&info->zoo));
     PRLE_TRY(prle_h5_attr_read_string(file, "cams", (char **)&info->cams));
     PRLE_TRY(prle_h5_attr_read_string(file, "faces", (char **)&info->faces));
@@ -138,6 +142,7 @@ prle_status prle_maps_open(const char *path, prle_maps **out)
     file = NULL;
     PRLE_TRY_OUT(st);
     s->pub.count = prle_rows_count(s->rows);
+    s->pub.checksum = prle_rows_checksum(s->rows);
     PRLE_TRY_OUT(areas_load(s));
     *out = &s->pub;
     s = NULL;

@@ -17,13 +17,14 @@ enum { PRLE_MAPS_VERSION = 1 };
 /** What maps are of and how they were made: root attributes; parts made otherwise are never mixed in. */
 typedef struct prle_maps_info {
     int64_t n;             /* images of the face store */
-    int64_t height, width; /* of a map; height * width <= 65536 (method.md) */
+    int64_t height, width; /* of a map; height * width <= 65536, so that ranks fit 16 bits */
     const char *rule;      /* "expand" */
     double tau1, lambda;
     int64_t radius;
-    const char *zoo;   /* "xception,resnet50" */
-    const char *cams;  /* checksums of the members' maps, in the zoo's order, separated by commas */
-    const char *faces; /* content hash of the face store, 16 hexadecimal digits */
+    double hyst_low, hyst_pair; /* of the hysteresis rule */
+    const char *zoo;            /* "xception,resnet50" */
+    const char *cams;           /* checksums of the members' maps, in the zoo's order, separated by commas */
+    const char *faces;          /* content hash of the face store, 16 hexadecimal digits */
 } prle_maps_info;
 
 /* Parts and compaction; the paths of parts are prle_rows_part_path's (core/rows.h). */
@@ -50,6 +51,7 @@ typedef struct prle_maps {
     const char *path;
     prle_maps_info info;
     int64_t count;        /* images that have a map */
+    uint64_t checksum;    /* of the manifest, hence of the maps */
     const uint32_t *area; /* [n] pixels in the map; PRLE_MAPS_NO_AREA: no map */
 } prle_maps;
 

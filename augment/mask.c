@@ -30,7 +30,7 @@ prle_status prle_mask_opts_check(const prle_mask_opts *opts)
     return PRLE_OK;
 }
 
-/* The share of the region that is hidden: U(alpha_min, 1] (method.md, Stage 2). Always draws, so that what follows in the stream
+/* The share of the region that is hidden: U(alpha_min, 1] (paper, Stage 2). Always draws, so that what follows in the stream
  * does not depend on the options. */
 static double alpha_draw(prle_rng *rng, const prle_mask_opts *opts)
 {

@@ -67,7 +67,7 @@ typedef struct prle_mask_subject {
 typedef enum prle_mask_lack {
     PRLE_MASK_LACKS_NOTHING,
     PRLE_MASK_LACKS_MAP,       /* it has no map */
-    PRLE_MASK_LACKS_AREA,      /* its map is all zero: method.md, Stage 1b */
+    PRLE_MASK_LACKS_AREA,      /* its map is all zero */
     PRLE_MASK_LACKS_LANDMARKS, /* of the region drawn */
 } prle_mask_lack;
 

@@ -439,11 +439,10 @@ static prle_status job_begin(job *j)
     j->n_units = (j->tree.n + UNIT - 1) / UNIT;
     PRLE_TRY(prle_asprintf(&j->parts, "%s.parts", opts->out));
     PRLE_TRY(prle_path_folder(opts->out, &folder));
-    prle_status st = prle_folder_make(folder);
-    if (st == PRLE_OK)
-        st = prle_file_remove_stale(folder, prle_path_name(opts->out));
+    const prle_status st = prle_folder_make(folder);
     prle_free(folder);
-    return st;
+    PRLE_TRY(st);
+    return prle_file_remove_stale_of(opts->out);
 }
 
 static prle_status part_make(job *j, int64_t unit)

@@ -60,9 +60,10 @@ static prle_status nodes_check(prle_cam_engine *e, int64_t *channels)
     if (e->opts.nodes.n == 0)
         e->opts.nodes = (prle_nodes){.n = 1, .node = {g->cam}};
     for (int i = 0; i < e->opts.nodes.n; i++) {
-        const prle_shape *shape = &g->node[e->opts.nodes.node[i]].desc.out;
-
-        PRLE_CHECK(shape->n == 4, PRLE_EINVAL, "%s: node %s is no image", g->name, g->node[e->opts.nodes.node[i]].name);
+        const prle_node node = e->opts.nodes.node[i];
+        PRLE_CHECK(node >= 0 && node < g->n_nodes, PRLE_EINVAL, "%s: node %d: there are %d", g->name, node, g->n_nodes);
+        const prle_shape *shape = &g->node[node].desc.out;
+        PRLE_CHECK(shape->n == 4, PRLE_EINVAL, "%s: node %s is no image", g->name, g->node[node].name);
         *channels = shape->dim[1] > *channels ? shape->dim[1] : *channels;
         e->height = shape->dim[2] > e->height ? shape->dim[2] : e->height;
         e->width = shape->dim[3] > e->width ? shape->dim[3] : e->width;

@@ -7,7 +7,7 @@
 #include "core/half.h"
 #include "core/image.h"
 
-enum { N_NOTES = 9, MAX_SIDE = 4096 };
+enum { N_NOTES = 10, MAX_SIDE = 4096 };
 
 typedef struct store {
     prle_cam pub;
@@ -36,6 +36,7 @@ static void layout_make(layout *l, const prle_cam_info *info)
                 PRLE_ROWS_TEXT("method", info->method),
                 PRLE_ROWS_TEXT("target", info->target),
                 PRLE_ROWS_TEXT("score", info->score),
+                PRLE_ROWS_TEXT("dtype", info->dtype),
                 PRLE_ROWS_TEXT("weights", info->weights),
                 PRLE_ROWS_TEXT("faces", info->faces),
             },
@@ -123,6 +124,7 @@ static prle_status info_load(prle_h5 *file, prle_cam_info *info)
     PRLE_TRY(prle_h5_attr_read_string(file, "method", (char **)&info->method));
     PRLE_TRY(prle_h5_attr_read_string(file, "target", (char **)&info->target));
     PRLE_TRY(prle_h5_attr_read_string(file, "score", (char **)&info->score));
+    PRLE_TRY(prle_h5_attr_read_string(file, "dtype", (char **)&info->dtype));
     PRLE_TRY(prle_h5_attr_read_string(file, "weights", (char **)&info->weights));
     PRLE_TRY(prle_h5_attr_read_string(file, "faces", (char **)&info->faces));
     return PRLE_OK;
@@ -158,8 +160,8 @@ void prle_cam_close(prle_cam *cam)
     if (cam == NULL)
         return;
     store *s = (store *)cam;
-    const char *texts[] = {cam->path,        cam->info.net,   cam->info.node,    cam->info.method,
-                           cam->info.target, cam->info.score, cam->info.weights, cam->info.faces};
+    const char *texts[] = {cam->path,       cam->info.net,   cam->info.node,    cam->info.method, cam->info.target,
+                           cam->info.score, cam->info.dtype, cam->info.weights, cam->info.faces};
     prle_rows_close(s->rows);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         prle_free((void *)texts[i]);

@@ -23,6 +23,7 @@ typedef struct prle_cam_info {
     const char *method;              /* "gradcam" */
     const char *target;              /* "label", "fake", "argmax" */
     const char *score;               /* "prob", "logit" */
+    const char *dtype;               /* "f32", "f64", "bf16": what it was computed in */
     const char *weights;             /* checksum of the weights, 16 hexadecimal digits */
     const char *faces;               /* content hash of the face store, likewise */
 } prle_cam_info;

@@ -124,14 +124,15 @@ static prle_status stage_init(stage *s)
                               .method = "gradcam",
                               .target = prle_cam_target_words[s->o->cam.target],
                               .score = prle_cam_score_words[s->o->cam.score],
+                              .dtype = prle_dtype_name(s->o->cam.dtype),
                               .weights = prle_hash_print(s->o->weights_hash, s->weights),
                               .faces = prle_hash_print(s->faces->content_hash, s->faces_hash)};
     prle_cam_engine_size(s->engine, &s->info.height, &s->info.width);
     return PRLE_NEW(s->cam, PRLE_UNIT_ITEMS * s->info.height * s->info.width);
 }
 
-/* Whether the finished file is there, made as we would make it. */
-static prle_status look_if_done(const stage *s, bool *done)
+/* Rank 0: whether the finished file is there, made as we would make it; its parts are not needed then. */
+static prle_status result_look(const stage *s, bool *done)
 {
     prle_cam *cam = NULL;
 
@@ -141,14 +142,15 @@ static prle_status look_if_done(const stage *s, bool *done)
     PRLE_TRY(prle_cam_open(s->path, &cam));
     const bool same = strcmp(cam->info.weights, s->info.weights) == 0 && strcmp(cam->info.faces, s->info.faces) == 0 &&
                       strcmp(cam->info.node, s->info.node) == 0 && strcmp(cam->info.target, s->info.target) == 0 &&
-                      strcmp(cam->info.score, s->info.score) == 0;
+                      strcmp(cam->info.score, s->info.score) == 0 && strcmp(cam->info.dtype, s->info.dtype) == 0;
     const bool whole = cam->count == s->n;
     prle_cam_close(cam);
     PRLE_CHECK(same, PRLE_EINVAL,
-               "%s: was made from other weights, images, nodes or targets; remove it, or choose another folder or --member",
+               "%s: was made from other weights, images or nodes, for another target, or with another --dtype; remove it, or "
+               "choose another folder or --member",
                s->path);
     PRLE_CHECK(whole, PRLE_EINVAL, "%s: covers another split; remove it, or choose another folder", s->path);
-    return PRLE_OK;
+    return prle_folder_remove(s->parts);
 }
 
 static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *report)
@@ -179,9 +181,10 @@ prle_status prle_cam_stage_run(prle_cam_stage_report *report, prle_model *model,
     bool done = false;
 
     st = stage_init(&s);
-    if (st == PRLE_OK)
-        st = look_if_done(&s, &done);
+    if (st == PRLE_OK && comm->rank == 0)
+        st = result_look(&s, &done);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the maps"));
+    PRLE_TRY_OUT(prle_comm_broadcast(comm, &done, sizeof done, 0, "look for maps"));
     if (done)
         r.already = s.n;
     else

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/** What 1.0 becomes: maps are integers q = rint(32768 A) from here on (method.md, Stage 1a). */
+/** What 1.0 becomes: maps are integers q = rint(32768 A) from here on (paper, Stage 1). */
 enum { PRLE_ATTENTION_ONE = 32768 };
 
 /**

@@ -1,4 +1,4 @@
-/* comm.h - the abstract communicator: all that nets and stages know of other ranks. dist/ implements it over MPI and NCCL. */
+/* comm.h - the abstract communicator: all that nets and stages know of other ranks. dist/ implements it over MPI. */
 #pragma once
 #include <stdint.h>
 

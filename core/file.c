@@ -239,6 +239,16 @@ out:
     return st;
 }
 
+prle_status prle_file_remove_stale_of(const char *path)
+{
+    char *folder = NULL;
+
+    PRLE_TRY(prle_path_folder(path, &folder));
+    const prle_status st = prle_file_remove_stale(folder, prle_path_name(path));
+    prle_free(folder);
+    return st;
+}
+
 bool prle_file_exists(const char *path)
 {
     struct stat info;

@@ -46,6 +46,9 @@ PRLE_NODISCARD prle_status prle_file_publish(const char *tmp_path, const char *p
  */
 PRLE_NODISCARD prle_status prle_file_remove_stale(const char *folder, const char *name);
 
+/** The same for what killed writers of just this path left beside it. */
+PRLE_NODISCARD prle_status prle_file_remove_stale_of(const char *path);
+
 /** True when something of that name is there. */
 bool prle_file_exists(const char *path);
 

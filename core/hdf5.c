@@ -389,7 +389,7 @@ prle_status prle_h5_create(const char *path, const char *schema, int version, pr
     return leave(create(path, schema, version, out));
 }
 
-/* On a full disk H5Dclose and the flush are what fails; H5Fclose alone says all is well (clusters.md 2c). */
+/* On a full disk H5Dclose and the flush are what fails; H5Fclose alone says all is well. */
 static prle_status commit(prle_h5 *file)
 {
     PRLE_CHECK(file->tmp_path != NULL && file->id >= 0, PRLE_EINVAL, "%s: is not being written", file->path);

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/file.h"
 #include "core/hash.h"
 
-enum { DEFLATE_LEVEL = 1 }; /* higher levels cost three times as much for a few per cent (clusters.md 2a) */
+enum { DEFLATE_LEVEL = 1 }; /* higher levels cost three times as much for a few per cent */
 
 struct prle_rows {
     prle_h5 *file;
@@ -328,6 +329,7 @@ prle_status prle_rows_compact(const char *path, const prle_rows_spec *spec, cons
     manifest list = {0};
 
     PRLE_TRY(spec_check(spec));
+    PRLE_TRY_OUT(prle_file_remove_stale_of(path));
     PRLE_TRY_OUT(PRLE_NEW(list.written, spec->n));
     PRLE_TRY_OUT(PRLE_NEW(list.crc, spec->n));
     PRLE_TRY_OUT(prle_h5_create(path, spec->schema, spec->version, &file));

@@ -27,7 +27,8 @@ typedef struct units_run {
     const prle_units_opts *opts;
     int64_t n_units;
     int64_t *there; /* [n_units] 1 where a whole unit file lies, the same on every rank */
-    int lock;       /* file descriptor, -1 for none */
+    int lock;       /* file descriptor, -1 for none: rank 0 alone holds it, from beginning to end */
+    int presence;   /* likewise: the other ranks share it, so that a later run can wait until the last one has died */
     prle_units_progress progress;
 } units_run;
 
@@ -59,13 +60,13 @@ static int64_t unit_count(const units_run *run, int64_t unit)
 
 /* Locks `how` (LOCK_EX, LOCK_SH), waiting for ranks of an earlier run to die. A file system without locks is only warned about.
  */
-static prle_status lock_take(units_run *run, int how)
+static prle_status lock_wait(const units_run *run, int file, int how)
 {
     const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
     const int tries = (int)(run->opts->lock_wait_s * 1000 / LOCK_POLL_MS) + 1;
 
     for (int i = 0; i < tries; i++) {
-        if (flock(run->lock, how | LOCK_NB) == 0)
+        if (flock(file, how | LOCK_NB) == 0)
             return PRLE_OK;
         if (errno != EWOULDBLOCK && errno != EINTR) {
             prle_log(PRLE_LOG_WARN, "dist", "%s: cannot lock (%s): do not start two runs there", run->opts->parts_dir,
@@ -78,18 +79,31 @@ static prle_status lock_take(units_run *run, int how)
                      run->opts->parts_dir, run->opts->lock_wait_s);
 }
 
-/* The lock file stays open for the whole run. While any rank holds it, rank 0 of another run does not get it for itself alone. */
-static prle_status lock_open(units_run *run)
+static prle_status lock_take(const units_run *run, const char *name, int how, int *file)
 {
     char *path = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY(prle_asprintf(&path, "%s/lock", run->opts->parts_dir));
-    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    PRLE_CHECK_OUT(run->lock >= 0, PRLE_EIO, "%s: cannot open: %s", path, strerror(errno));
+    PRLE_TRY(prle_path_join(run->opts->parts_dir, name, &path));
+    *file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    PRLE_CHECK_OUT(*file >= 0, PRLE_EIO, "%s: cannot open: %s", path, strerror(errno));
+    PRLE_TRY_OUT(lock_wait(run, *file, how));
 out:
     prle_free(path);
     return st;
+}
+
+static void lock_drop(int *file)
+{
+    if (*file >= 0)
+        close(*file);
+    *file = -1;
+}
+
+static void locks_close(units_run *run)
+{
+    lock_drop(&run->presence);
+    lock_drop(&run->lock);
 }
 
 /* Notes which units lie there. */
@@ -113,29 +127,18 @@ out:
     return st;
 }
 
-/* Rank 0's part of the beginning. The lock goes from "alone" to "shared" before the others take theirs. */
+/* Rank 0's part of the beginning: no other run's rank 0 is alive, and then none of its other ranks. */
 static prle_status folder_open(units_run *run)
 {
     PRLE_TRY(prle_folder_make(run->opts->parts_dir));
-    PRLE_TRY(lock_open(run));
-    PRLE_TRY(lock_take(run, LOCK_EX));
+    PRLE_TRY(lock_take(run, "lock", LOCK_EX, &run->lock));
+    PRLE_TRY(lock_take(run, "presence", LOCK_EX, &run->presence));
+    lock_drop(&run->presence);
     PRLE_TRY(prle_file_remove_stale(run->opts->parts_dir, NULL));
-    PRLE_TRY(folder_list(run));
-    return lock_take(run, LOCK_SH);
+    return folder_list(run);
 }
 
-static void lock_close(units_run *run)
-{
-    if (run->lock >= 0)
-        close(run->lock);
-    run->lock = -1;
-}
-
-static prle_status folder_join(units_run *run)
-{
-    PRLE_TRY(lock_open(run));
-    return lock_take(run, LOCK_SH);
-}
+static prle_status folder_join(units_run *run) { return lock_take(run, "presence", LOCK_SH, &run->presence); }
 
 static prle_status unit_check(units_run *run, int64_t unit, bool *whole)
 {
@@ -267,7 +270,7 @@ static prle_status units_finish(units_run *run)
 
     if (run->comm->rank == 0) {
         st = run->opts->finish(run->opts->ctx, run->opts->parts_dir, run->n_units, run->comm);
-        lock_close(run); /* a file held open keeps its folder alive on NFS */
+        locks_close(run); /* a file held open keeps its folder alive on NFS */
         if (st == PRLE_OK)
             st = prle_folder_remove(run->opts->parts_dir);
     }
@@ -297,7 +300,7 @@ static void progress_start(units_run *run)
 
 prle_status prle_units_run(prle_comm *comm, const prle_units_opts *opts)
 {
-    units_run run = {.comm = comm, .opts = opts, .lock = -1};
+    units_run run = {.comm = comm, .opts = opts, .lock = -1, .presence = -1};
     prle_status st = PRLE_OK;
 
     PRLE_TRY(opts_check(opts));
@@ -306,11 +309,11 @@ prle_status prle_units_run(prle_comm *comm, const prle_units_opts *opts)
     progress_start(&run);
     st = units_process(&run);
     if (comm->rank != 0)
-        lock_close(&run); /* from here on only rank 0 touches the folder */
+        locks_close(&run); /* from here on only rank 0 touches the folder */
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "work units"));
     PRLE_TRY_OUT(units_finish(&run));
 out:
-    lock_close(&run);
+    locks_close(&run);
     prle_free(run.there);
     return st;
 }

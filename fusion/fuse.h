@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/** How T maps become one (method.md, Stage 1b). Stored by name in maps.h5. */
+/** How T maps become one (paper, Stage 1, Eqs. 5-8). Stored by name in maps.h5. */
 typedef enum prle_fuse_rule {
     PRLE_FUSE_EXPAND,     /* the mean where it is high, else the neighbor value: the default */
     PRLE_FUSE_NEIGHBOR,   /* Eqs. 7, 8 as printed */

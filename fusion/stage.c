@@ -186,6 +186,8 @@ static prle_status info_make(stage *s)
                                .tau1 = fuse->tau1,
                                .lambda = fuse->lambda,
                                .radius = fuse->radius,
+                               .hyst_low = fuse->hyst_low,
+                               .hyst_pair = fuse->hyst_pair,
                                .zoo = s->zoo_text,
                                .cams = s->cams_text,
                                .faces = s->faces_text};
@@ -342,8 +344,9 @@ static prle_status units_run(stage *s, const char *parts_dir, prle_comm *comm)
 static bool info_equal(const prle_maps_info *a, const prle_maps_info *b)
 {
     return a->n == b->n && a->height == b->height && a->width == b->width && strcmp(a->rule, b->rule) == 0 &&
-           a->tau1 == b->tau1 && a->lambda == b->lambda && a->radius == b->radius && strcmp(a->zoo, b->zoo) == 0 &&
-           strcmp(a->cams, b->cams) == 0 && strcmp(a->faces, b->faces) == 0;
+           a->tau1 == b->tau1 && a->lambda == b->lambda && a->radius == b->radius && a->hyst_low == b->hyst_low &&
+           a->hyst_pair == b->hyst_pair && strcmp(a->zoo, b->zoo) == 0 && strcmp(a->cams, b->cams) == 0 &&
+           strcmp(a->faces, b->faces) == 0;
 }
 
 /* Rank 0: is the result there? Then units that a killed run left are of no use. */

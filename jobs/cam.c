@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "augment/loader.h"
 #include "cam/stage.h"
 #include "core/json.h"
 #include "dist/stop.h"
@@ -43,7 +44,7 @@ static const prle_option options[] = {
      .help = "differentiate backward even where the closed form would do"},
     {PRLE_OPTION_AT(cam_args, cam.batch), .name = "batch", .letter = 'b', .min = 1, .max = 64, .unit = "images",
      .help = "computed at a time by a rank"},
-    {PRLE_OPTION_AT(cam_args, loader_threads), .name = "loader-threads", .min = 1, .max = 256,
+    {PRLE_OPTION_AT(cam_args, loader_threads), .name = "loader-threads", .min = 1, .max = PRLE_LOADER_MAX_THREADS,
      .help = "that decode images, each rank"},
     {PRLE_OPTION_AT(cam_args, deadline), .name = "deadline", .min = 0, .max = 1e6, .unit = "s",
      .help = "a wait for other ranks that lasts longer ends the job; 0: PRLE_DEADLINE, else 600 s"},

@@ -56,7 +56,7 @@ static const prle_option options[] = {
 
     {PRLE_OPTION_AT(eval_args, batch), .name = "batch", .letter = 'b', .min = 1, .max = 4096, .unit = "images",
      .help = "scored at a time by a rank; another number may change the last digits of scores", .group = "Ranks, time"},
-    {PRLE_OPTION_AT(eval_args, loader_threads), .name = "loader-threads", .min = 1, .max = 64,
+    {PRLE_OPTION_AT(eval_args, loader_threads), .name = "loader-threads", .min = 1, .max = PRLE_LOADER_MAX_THREADS,
      .help = "that decode images, each rank"},
     {PRLE_OPTION_AT(eval_args, deadline), .name = "deadline", .min = 0, .max = 1e6, .unit = "s",
      .help = "a wait for other ranks that lasts longer ends the job; 0: PRLE_DEADLINE, else 600 s"},

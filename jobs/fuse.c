@@ -112,7 +112,7 @@ const prle_command prle_command_fuse = {
                  "committed one by one: kill it at any time and run it again. Prints how much of the images the regions "
                  "cover, and warns when more than 5 % of them are empty.",
              .examples = "prle fuse --cams cams/ -o maps.h5\n"
-                         "prle fuse --cams cams/ --zoo xception,efficientnet_b4,vgg16 --rule average --tau1 0.1 -o low.h5\n"
+                         "prle fuse --cams cams/ --zoo xception,resnet50 --rule average --tau1 0.1 -o low.h5\n"
                          "mpirun --bind-to none -n 2 prle fuse --cams cams/ -o maps.h5",
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(fuse_args),

@@ -5,6 +5,7 @@
 
 #include "core/alloc.h"
 #include "dist/shard.h"
+#include "dist/stop.h"
 #include "nets/loss.h"
 #include "nets/plan.h"
 
@@ -128,6 +129,7 @@ static prle_status pass_run(prle_scorer *s, const deal *d, prle_item_score *own,
 
     PRLE_TRY(pass_begin(s, d));
     for (int64_t i = 0; i < d->shard.n; i++) {
+        PRLE_CHECK(!prle_stop_pending(), PRLE_ESTOP, "asked to stop while scoring");
         PRLE_TRY(prle_loader_next(s->loader, &batch));
         PRLE_TRY(batch_run(s, batch));
         for (int64_t j = 0; j < batch->n; j++)
@@ -149,10 +151,14 @@ prle_status prle_scorer_run(prle_scorer *s, double **scores, const int64_t *inde
                     .size = comm->size,
                     .shard = prle_shard_strided((n + batch - 1) / batch, comm->rank, comm->size)};
     prle_item_score *own = NULL;
+    int64_t stopped = 0;
 
     PRLE_TRY_OUT(PRLE_NEW(own, images_of(&d)));
     st = pass_run(s, &d, own, progress);
-    PRLE_TRY_OUT(prle_comm_agree(comm, st, "scoring"));
+    stopped = st == PRLE_ESTOP;
+    PRLE_TRY_OUT(prle_comm_agree(comm, st == PRLE_ESTOP ? PRLE_OK : st, "scoring"));
+    PRLE_TRY_OUT(prle_comm_max_i64(comm, &stopped, 1, "stop"));
+    PRLE_CHECK_OUT(stopped == 0, PRLE_ESTOP, "asked to stop while scoring");
     PRLE_TRY_OUT(prle_scores_gather(scores, comm, own, images_of(&d), n));
 out:
     prle_free(own);

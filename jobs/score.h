@@ -29,7 +29,7 @@ void prle_scorer_destroy(prle_scorer *scorer); /* NULL is fine */
  * scores    out  [n]  on every rank; prle_free it
  * index     in   [n]  images of the store; each is computed by one rank
  * progress  in        told of this rank's batches and those that the others do meanwhile; NULL: nobody
- * Collective.
+ * PRLE_ESTOP, on all ranks, once one of them is asked to stop (dist/stop.h). Collective.
  */
 PRLE_NODISCARD prle_status prle_scorer_run(prle_scorer *scorer, double **scores, const int64_t *index, int64_t n, prle_comm *comm,
                                            prle_progress *progress);

@@ -39,7 +39,8 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(train_args, train.mask.kind), .name = "mask", .words = prle_mask_kind_words,
      .group = "Masks (arXiv 2307.12534, Stage 2)",
      .help =
-         "what is hidden: primary regions (needs --maps), a fixed share of them, a random rectangle, landmark regions, nothing"},
+         "what is hidden: a random share of the primary regions (needs --maps), always all of them, a random rectangle, landmark "
+         "regions, nothing"},
     {PRLE_OPTION_AT(train_args, maps), .name = "maps", .letter = 'm', .value = "FILE", .help = "maps.h5 made by `prle fuse`"},
     {PRLE_OPTION_AT(train_args, train.mask.p), .name = "mask-p", .min = 0, .max = 1, .help = "share of samples that are masked"},
     {PRLE_OPTION_AT(train_args, train.mask.alpha_min), .name = "alpha-min", .min = 0, .max = 1,
@@ -92,7 +93,7 @@ static const prle_option options[] = {
      .help = "between records of log.jsonl"},
     {PRLE_OPTION_AT(train_args, train.eval_batch), .name = "eval-batch", .min = 1, .max = 4096, .unit = "images",
      .help = "scored at a time by a rank"},
-    {PRLE_OPTION_AT(train_args, train.loader_threads), .name = "loader-threads", .min = 1, .max = 256,
+    {PRLE_OPTION_AT(train_args, train.loader_threads), .name = "loader-threads", .min = 1, .max = PRLE_LOADER_MAX_THREADS,
      .help = "that decode and mask images, each rank"},
     {PRLE_OPTION_AT(train_args, deadline), .name = "deadline", .min = 0, .max = 1e6, .unit = "s",
      .help = "a collective that lasts longer ends the job; 0: PRLE_DEADLINE, else 600 s"},
@@ -167,11 +168,15 @@ static prle_status run(void *args, const prle_job *job)
     if (a->maps != NULL)
         PRLE_TRY_OUT(prle_maps_open(a->maps, &maps));
     PRLE_TRY_OUT(prle_options_dump(job->options, job->about, &config));
+    opts.dtype = a->common.dtype;
+    opts.seed = a->common.seed;
+    opts.threads = job->threads;
+    opts.config = config;
     data = (prle_train_data){.faces = faces,
                              .maps = maps,
                              .methods = a->methods.n > 0 ? (const char *const *)a->methods.item : NULL,
                              .n_methods = a->methods.n};
-    PRLE_TRY_OUT(prle_train_run(&report, &data, &opts, a->common.dtype, a->common.seed, job->threads, config, job->world));
+    PRLE_TRY_OUT(prle_train_run(&report, &data, &opts, job->world));
     if (job->world->rank == 0)
         PRLE_TRY_OUT(report_print(a, &report));
 out:

@@ -249,7 +249,7 @@ prle_node prle_graph_dropout(prle_graph *g, prle_node x, const char *name, doubl
 {
     prle_graph_node fresh = unary(PRLE_OP_DROPOUT, x);
 
-    fresh.desc.u.dropout = (prle_dropout_attrs){.p = p, .layer = (uint32_t)g->n_nodes};
+    fresh.desc.u.dropout = (prle_dropout_attrs){.p = p, .layer = g->n_dropouts++};
     return node_add(g, name, fresh);
 }
 

@@ -49,6 +49,7 @@ typedef struct prle_graph_node {
 typedef struct prle_graph {
     char name[PRLE_NAME_BYTES]; /* of the network: "resnet50" */
     int n_nodes, n_segments;
+    uint32_t n_dropouts;
     prle_graph_node *node;
     prle_segment *segment;
     int64_t n_weights, n_stats, n_counters; /* elements of each buffer */

@@ -41,14 +41,14 @@ typedef struct plan_step {
     prle_op_args args;                /* the places as pointers */
     int64_t round_out, round_din;     /* floats to round to bfloat16 afterwards, when the plan is BF16 */
     int64_t *counter;                 /* num_batches_tracked to increment, or NULL */
-    int64_t grads_first, grads_count; /* gradients that are final after this plan_step */
+    int64_t grads_first, grads_count; /* gradients that are final after this step */
 } plan_step;
 
 /** How packed weights are remade when the model's version has moved, in order. */
 typedef enum pack_kind {
     PACK_FOLD,    /* convolution and running batch norm -> weight (to) and bias (to_bias), plain */
     PACK_ROUND,   /* from -> to, rounded to bfloat16, n floats */
-    PACK_REORDER, /* plan_step */
+    PACK_REORDER, /* step */
 } pack_kind;
 
 typedef struct plan_pack {
@@ -87,7 +87,7 @@ struct prle_plan {
     const prle_device *device;
     prle_plan_opts opts;
     prle_dtype compute; /* F32 or F64 */
-    uint64_t version;   /* of the model when the weights were plan_packed */
+    uint64_t version;   /* of the model when the weights were packed */
 
     int n_groups, n_copies, n_buffers, n_steps, n_forward, n_packed, n_packs;
     plan_group *groups;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh - the house rules that a grep can check (docs/style.md). Usage: tests/lint.sh. Exit 1 and one line per breach.
+# lint.sh - the house rules that a grep can check. Usage: tests/lint.sh. Exit 1 and one line per breach.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

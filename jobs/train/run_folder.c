@@ -3,15 +3,18 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/yaml.h"
 
 /* The integers of the state, by the names of their attributes. */
 #define STATE_INTEGERS(X)                                                                                                        \
     X(epoch)                                                                                                                     \
-    X(epoch_step) X(step) X(epoch_samples) X(epoch_masked) X(best_epoch) X(log_bytes) X(ranks) X(threads) X(batch) X(samples)
+    X(epoch_step)                                                                                                                \
+    X(step) X(epoch_samples) X(epoch_masked) X(best_epoch) X(validated_step) X(log_bytes) X(ranks) X(threads) X(samples)
 
 static prle_status hash_write(prle_h5 *file, const char *name, uint64_t value)
 {
@@ -38,8 +41,8 @@ static prle_status state_write(prle_h5 *file, const prle_run_state *state)
 #undef WRITE
     PRLE_TRY(prle_h5_attr_write_double(file, "run_epoch_loss", state->epoch_loss));
     PRLE_TRY(prle_h5_attr_write_double(file, "run_best_auc", state->best_auc));
-    PRLE_TRY(hash_write(file, "run_seed", state->seed));
-    return hash_write(file, "run_faces", state->faces_hash);
+    PRLE_TRY(hash_write(file, "run_faces", state->faces_hash));
+    return hash_write(file, "run_maps", state->maps_hash);
 }
 
 static prle_status state_read(prle_h5 *file, prle_run_state *state)
@@ -49,8 +52,8 @@ static prle_status state_read(prle_h5 *file, prle_run_state *state)
 #undef READ
     PRLE_TRY(prle_h5_attr_read_double(file, "run_epoch_loss", &state->epoch_loss));
     PRLE_TRY(prle_h5_attr_read_double(file, "run_best_auc", &state->best_auc));
-    PRLE_TRY(hash_read(file, "run_seed", &state->seed));
-    return hash_read(file, "run_faces", &state->faces_hash);
+    PRLE_TRY(hash_read(file, "run_faces", &state->faces_hash));
+    return hash_read(file, "run_maps", &state->maps_hash);
 }
 
 prle_status prle_run_save(const char *folder, const char *name, const prle_model *model, const prle_checkpoint_info *info,
@@ -87,6 +90,68 @@ prle_status prle_run_load(const char *folder, prle_model *model, prle_optim *opt
     PRLE_TRY_OUT(state_read(file, state));
 out:
     prle_h5_close(file);
+    prle_free(path);
+    return st;
+}
+
+/* May differ in a run that goes on: where things lie (files are compared by content), how long the run is, how it is computed up
+ * to rounding, what is told. */
+static bool may_differ(const char *option, bool length_matters)
+{
+    static const char *const free_ones[] = {
+        "data",      "run",     "resume", "init",           "maps", "grad-sum", "deadline", "log-every",         "eval-batch",
+        "log-level", "threads", "device", "loader-threads", "json", "preset",   "config",   "checkpoint-minutes"};
+
+    for (size_t i = 0; i < sizeof free_ones / sizeof free_ones[0]; i++)
+        if (strcmp(option, free_ones[i]) == 0)
+            return true;
+    return !length_matters && (strcmp(option, "epochs") == 0 || strcmp(option, "max-steps") == 0);
+}
+
+static bool same_value(const prle_yaml_node *a, const prle_yaml_node *b)
+{
+    bool same = a->kind == b->kind && a->n == b->n && strcmp(a->text, b->text) == 0;
+    const prle_yaml_node *x = a->child, *y = b->child;
+
+    for (; same && x != NULL && y != NULL; x = x->next, y = y->next)
+        same = same_value(x, y);
+    return same;
+}
+
+static const char *shown(const prle_yaml_node *value)
+{
+    return value->kind == PRLE_YAML_SCALAR ? value->text : value->kind == PRLE_YAML_NULL ? "nothing" : "another list";
+}
+
+static prle_status config_compare(const char *path, const prle_yaml_node *was, const prle_yaml_node *now)
+{
+    const prle_yaml_node *schedule = prle_yaml_get(now, "schedule");
+    const bool cosine = schedule != NULL && strcmp(schedule->text, "cosine") == 0;
+
+    for (const prle_yaml_node *new = now == NULL ? NULL : now->child; new != NULL; new = new->next) {
+        const prle_yaml_node *old = prle_yaml_get(was, new->key);
+        PRLE_CHECK(old == NULL || may_differ(new->key, cosine) || same_value(old, new), PRLE_EINVAL,
+                   "%s:%d: this run was begun with --%s %s, now it is %s; go on with the same, or choose another --run", path,
+                   old->line, new->key, shown(old), shown(new));
+    }
+    return PRLE_OK;
+}
+
+prle_status prle_run_config_check(const char *folder, const char *config)
+{
+    prle_status st = PRLE_OK;
+    char *path = NULL;
+    prle_yaml *was = NULL, *now = NULL;
+
+    PRLE_TRY_OUT(prle_path_join(folder, "config.yaml", &path));
+    if (!prle_file_exists(path))
+        goto out;
+    PRLE_TRY_OUT(prle_yaml_load(path, &was));
+    PRLE_TRY_OUT(prle_yaml_parse("options", config, strlen(config), &now));
+    PRLE_TRY_OUT(config_compare(path, prle_yaml_get(prle_yaml_root(was), "train"), prle_yaml_get(prle_yaml_root(now), "train")));
+out:
+    prle_yaml_destroy(was);
+    prle_yaml_destroy(now);
     prle_free(path);
     return st;
 }

@@ -9,12 +9,13 @@ typedef struct prle_run_state {
     int64_t step;       /* optimiser steps done */
     double epoch_loss;  /* sum over the epoch's steps so far of loss x samples */
     int64_t epoch_samples, epoch_masked;
-    double best_auc;    /* NaN: none yet */
-    int64_t best_epoch; /* -1: none yet */
-    int64_t log_bytes;  /* of log.jsonl when this was written */
-    /* what the bits depend on: a resumed run that differs is told */
-    int64_t ranks, threads, batch, samples;
-    uint64_t seed, faces_hash;
+    double best_auc;        /* NaN: none yet */
+    int64_t best_epoch;     /* -1: none yet */
+    int64_t validated_step; /* `step` of the last validation; -1: none yet */
+    int64_t log_bytes;      /* of log.jsonl when this was written */
+    int64_t ranks, threads; /* the last bits depend on them: a resumed run that differs is told */
+    int64_t samples;
+    uint64_t faces_hash, maps_hash; /* content; 0: no maps */
 } prle_run_state;
 
 /** Writes FOLDER/last.h5 (with the optimiser) or FOLDER/best.h5 (optim NULL), atomically. */
@@ -24,3 +25,9 @@ PRLE_NODISCARD prle_status prle_run_save(const char *folder, const char *name, c
 /** FOLDER/last.h5 into model, optim and state; *found is false when there is none. */
 PRLE_NODISCARD prle_status prle_run_load(const char *folder, prle_model *model, prle_optim *optim, prle_checkpoint_info *info,
                                          prle_run_state *state, bool *found);
+
+/**
+ * Compares the options in FOLDER/config.yaml with those of a run that wants to go on there. PRLE_EINVAL names the first one that
+ * shapes the result and differs (in both values); what only says where things lie or how fast they go may. No config.yaml: fine.
+ */
+PRLE_NODISCARD prle_status prle_run_config_check(const char *folder, const char *config);

@@ -27,8 +27,6 @@ typedef struct trainer {
     const prle_train_opts *o;
     const prle_train_data *data;
     prle_comm *comm;
-    prle_dtype dtype;
-    uint64_t seed;
 
     int64_t *train, *val; /* indices of images */
     int64_t n_train, n_val;
@@ -97,7 +95,7 @@ static prle_status sampler_make(trainer *t)
     prle_status st = PRLE_OK;
     uint8_t *classes = NULL;
     prle_sampler_opts opts = {
-        .seed = t->seed, .n = t->n_train, .batch = t->o->batch, .rank = t->comm->rank, .size = t->comm->size};
+        .seed = t->o->seed, .n = t->n_train, .batch = t->o->batch, .rank = t->comm->rank, .size = t->comm->size};
 
     if (t->o->balance == PRLE_BALANCE_SAMPLES) {
         PRLE_TRY(PRLE_NEW(classes, t->n_train));
@@ -116,9 +114,9 @@ static prle_status model_make(trainer *t)
     const prle_net_opts net = {.height = t->o->size, .width = t->o->size, .classes = t->o->classes};
     int n_loaded = 0;
 
-    PRLE_TRY(prle_model_create(&t->model, t->o->net, &net, t->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
+    PRLE_TRY(prle_model_create(&t->model, t->o->net, &net, t->o->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
     PRLE_TRY(prle_model_grads_require(t->model));
-    prle_model_init(t->model, t->seed);
+    prle_model_init(t->model, t->o->seed);
     if (t->o->init != NULL) {
         PRLE_TRY(prle_model_start_from(t->model, t->o->init, &n_loaded));
         prle_log(PRLE_LOG_INFO, "train", "%d of %d tensors from %s", n_loaded, t->model->graph->n_segments, t->o->init);
@@ -135,8 +133,11 @@ static int64_t share_of(const trainer *t, int64_t n_global)
 static prle_status plans_make(trainer *t)
 {
     const int64_t n = prle_sampler_count(t->sampler), ragged = n % t->o->batch;
-    prle_plan_opts opts = {
-        .dtype = t->dtype, .batch_stats = true, .dropout = true, .param_grads = true, .bn_comm = t->o->sync_bn ? t->comm : NULL};
+    prle_plan_opts opts = {.dtype = t->o->dtype,
+                           .batch_stats = true,
+                           .dropout = true,
+                           .param_grads = true,
+                           .bn_comm = t->o->sync_bn ? t->comm : NULL};
 
     if (n >= t->o->batch) {
         opts.batch = t->plan_batch = share_of(t, t->o->batch);
@@ -153,14 +154,14 @@ static prle_status loaders_make(trainer *t)
 {
     prle_loader_opts opts = PRLE_LOADER_OPTS_DEFAULT;
     prle_score_opts score = {
-        .dtype = t->dtype, .batch = t->o->eval_batch, .loader_threads = t->o->loader_threads, .seed = t->seed};
+        .dtype = t->o->dtype, .batch = t->o->eval_batch, .loader_threads = t->o->loader_threads, .seed = t->o->seed};
 
     opts.height = opts.width = t->o->size;
     opts.dtype = t->model->dtype;
     opts.mask = t->o->mask;
     opts.augment = t->o->augment;
     opts.threads = t->o->loader_threads;
-    opts.seed = opts.mask.seed = t->seed;
+    opts.seed = opts.mask.seed = t->o->seed;
     memcpy(t->info.mean, opts.mean, sizeof t->info.mean);
     memcpy(t->info.std, opts.std, sizeof t->info.std);
     memcpy(score.mean, opts.mean, sizeof score.mean);
@@ -174,7 +175,7 @@ static prle_status loaders_make(trainer *t)
 
 /* ---- the run folder ---- */
 
-/* Tells of everything that changes the bits of a resumed run. */
+/* Tells of what changes the last bits of a resumed run. */
 static void resume_compare(const trainer *t, const prle_run_state *now)
 {
     const prle_run_state *was = &t->state;
@@ -186,30 +187,34 @@ static void resume_compare(const trainer *t, const prle_run_state *now)
                  now->ranks, now->threads, was->ranks, was->threads);
 }
 
-static prle_status resume_check(const trainer *t, const prle_run_state *now)
+/* The same files by content; the options are compared by name, with those in config.yaml. */
+static prle_status resume_check(const trainer *t, const prle_run_state *now, const char *config)
 {
     const prle_run_state *was = &t->state;
 
     PRLE_CHECK(was->faces_hash == now->faces_hash, PRLE_EINVAL, "%s: was trained on another face store than %s", t->o->run,
                t->data->faces->path);
-    PRLE_CHECK(was->seed == now->seed && was->batch == now->batch && was->samples == now->samples, PRLE_EINVAL,
-               "%s: was begun with seed %" PRIu64 ", batch %" PRId64 " and %" PRId64 " training images, not %" PRIu64 ", %" PRId64
-               " and %" PRId64,
-               t->o->run, was->seed, was->batch, was->samples, now->seed, now->batch, now->samples);
+    PRLE_CHECK(was->maps_hash == now->maps_hash, PRLE_EINVAL, "%s: was trained with other maps than %s", t->o->run,
+               t->data->maps == NULL ? "none" : t->data->maps->path);
+    PRLE_CHECK(was->samples == now->samples, PRLE_EINVAL, "%s: was begun with %" PRId64 " training images, not %" PRId64,
+               t->o->run, was->samples, now->samples);
+    if (config != NULL)
+        PRLE_TRY(prle_run_config_check(t->o->run, config));
     resume_compare(t, now);
     return PRLE_OK;
 }
 
-static prle_status folder_open(trainer *t, const char *config, bool found)
+static prle_status folder_open(trainer *t, bool found)
 {
     prle_status st = PRLE_OK;
     char *path = NULL;
 
     if (t->comm->rank != 0)
         return PRLE_OK;
-    if (config != NULL) {
+    PRLE_TRY_OUT(prle_file_remove_stale(t->o->run, NULL));
+    if (t->o->config != NULL) {
         PRLE_TRY_OUT(prle_path_join(t->o->run, "config.yaml", &path));
-        PRLE_TRY_OUT(prle_file_write_atomic(path, config, strlen(config)));
+        PRLE_TRY_OUT(prle_file_write_atomic(path, t->o->config, strlen(t->o->config)));
         prle_free(path);
         path = NULL;
     }
@@ -220,16 +225,16 @@ out:
     return st;
 }
 
-static prle_status run_begin(trainer *t, int threads, const char *config)
+static prle_status run_begin(trainer *t)
 {
     prle_run_state fresh = {.best_auc = (double)NAN,
                             .best_epoch = -1,
+                            .validated_step = -1,
                             .ranks = t->comm->size,
-                            .threads = threads,
-                            .batch = t->o->batch,
+                            .threads = t->o->threads,
                             .samples = t->n_train,
-                            .seed = t->seed,
-                            .faces_hash = t->data->faces->content_hash};
+                            .faces_hash = t->data->faces->content_hash,
+                            .maps_hash = t->data->maps == NULL ? 0 : t->data->maps->checksum};
     bool found = false;
 
     PRLE_TRY(prle_folder_make(t->o->run));
@@ -237,7 +242,7 @@ static prle_status run_begin(trainer *t, int threads, const char *config)
     PRLE_CHECK(!found || t->o->resume, PRLE_EINVAL,
                "%s: a run is here already; add --resume to go on with it, or choose another --run", t->o->run);
     if (found) {
-        PRLE_TRY(resume_check(t, &fresh));
+        PRLE_TRY(resume_check(t, &fresh, t->o->config));
         prle_log(PRLE_LOG_INFO, "train", "%s: going on at epoch %" PRId64 ", step %" PRId64, t->o->run, t->state.epoch + 1,
                  t->state.epoch_step);
         t->state.ranks = fresh.ranks;
@@ -246,7 +251,7 @@ static prle_status run_begin(trainer *t, int threads, const char *config)
         t->state = fresh;
         t->info.threshold_eer = t->info.val_auc = (double)NAN;
     }
-    return folder_open(t, config, found);
+    return folder_open(t, found);
 }
 
 static prle_status checkpoint_save(trainer *t, const char *name, const prle_optim *optim)
@@ -278,6 +283,7 @@ static prle_status stats_average(trainer *t, double share)
 
     if (t->comm->size == 1 || t->o->sync_bn)
         return PRLE_OK;
+    t->model->version++;
     for (int64_t i = 0; i < n; i++) {
         if (t->model->dtype == PRLE_F64)
             ((double *)t->model->stats)[i] *= share;
@@ -312,9 +318,10 @@ static double loss_and_seed(trainer *t, prle_plan *plan, int64_t plan_batch, con
                      prle_plan_seed(plan));
 }
 
+/* All ranks have the same gradient, and so agree. */
 static prle_status clip(trainer *t, double *norm)
 {
-    *norm = t->o->clip_norm > 0 ? prle_grad_norm(t->model) : 0;
+    *norm = prle_grad_norm(t->model);
     PRLE_CHECK(isfinite(*norm), PRLE_ENUMERIC,
                "the gradient is not finite at epoch %" PRId64 ", step %" PRId64 "; a lower --lr may help", t->state.epoch + 1,
                t->state.epoch_step);
@@ -334,8 +341,10 @@ static prle_status step_run(trainer *t, const prle_batch *batch, int64_t n_globa
     const bool whole = n_global == t->o->batch;
     prle_plan *plan = whole ? t->plan : t->tail;
     const int64_t plan_batch = whole ? t->plan_batch : t->tail_batch;
-    const prle_op_run_info info = {
-        .n_valid = batch->n, .seed = t->seed, .epoch = (uint32_t)t->state.epoch, .samples = batch->n > 0 ? batch->samples : NULL};
+    const prle_op_run_info info = {.n_valid = batch->n,
+                                   .seed = t->o->seed,
+                                   .epoch = (uint32_t)t->state.epoch,
+                                   .samples = batch->n > 0 ? batch->samples : NULL};
     double sums[2] = {0, 0};
 
     batch_into_plan(t, plan, plan_batch, batch);
@@ -371,8 +380,7 @@ static prle_status step_log(trainer *t, const step_result *r)
     prle_json_add_int(&json, "step", t->state.step);
     prle_json_add_double(&json, "loss_nats", r->loss);
     prle_json_add_double(&json, "lr", r->lr);
-    if (t->o->clip_norm > 0)
-        prle_json_add_double(&json, "grad_norm", r->norm);
+    prle_json_add_double(&json, "grad_norm", r->norm);
     prle_json_add_int(&json, "samples", r->n);
     prle_json_add_int(&json, "masked", r->n_masked);
     prle_json_end(&json);
@@ -438,18 +446,18 @@ out:
     return st;
 }
 
-static prle_status epoch_log(trainer *t, double auc)
+static prle_status epoch_log(trainer *t, int64_t epoch, double auc)
 {
     const double loss = t->state.epoch_loss / (double)t->state.epoch_samples;
     prle_json_writer json = {0};
 
-    prle_log(PRLE_LOG_INFO, "train", "epoch %" PRId64 " loss %.4f val_auc %.4f%s", t->state.epoch, loss, auc,
-             t->state.best_epoch == t->state.epoch ? " (best)" : "");
+    prle_log(PRLE_LOG_INFO, "train", "epoch %" PRId64 " loss %.4f val_auc %.4f%s", epoch, loss, auc,
+             t->state.best_epoch == epoch ? " (best)" : "");
     if (t->log == NULL)
         return PRLE_OK;
     prle_json_begin_object(&json, NULL);
     prle_json_add_text(&json, "record", "epoch");
-    prle_json_add_int(&json, "epoch", t->state.epoch);
+    prle_json_add_int(&json, "epoch", epoch);
     prle_json_add_int(&json, "step", t->state.step);
     prle_json_add_double(&json, "loss_nats", loss);
     prle_json_add_double(&json, "val_auc", auc);
@@ -460,43 +468,57 @@ static prle_status epoch_log(trainer *t, double auc)
     return prle_jsonl_append(t->log, &json);
 }
 
-/* The best checkpoint is chosen here: highest validation AUC, the earliest on a tie; without an AUC, the last. */
+/* Asked to stop: where the run stands is saved first. */
+static prle_status stop(trainer *t)
+{
+    PRLE_TRY(checkpoint_save(t, "last.h5", t->optim));
+    return PRLE_FAIL(PRLE_ESTOP,
+                     "asked to stop: %s/last.h5 holds epoch %" PRId64 ", step %" PRId64 "; --resume goes on from there",
+                     t->o->run, t->state.epoch + 1, t->state.epoch_step);
+}
+
+/* Validates and chooses the best checkpoint: highest validation AUC, the earliest on a tie; without an AUC, the last. An epoch
+ * that --max-steps has cut short stays the present one. */
 static prle_status epoch_end(trainer *t)
 {
+    const int64_t epoch = t->state.epoch + 1;
     double auc = (double)NAN;
 
-    PRLE_TRY(validate(t, &auc));
-    t->state.epoch++;
-    t->state.epoch_step = 0;
+    const prle_status st = validate(t, &auc);
+    if (st == PRLE_ESTOP)
+        return stop(t);
+    PRLE_TRY(st);
+    t->state.validated_step = t->state.step;
     t->info.val_auc = auc;
     const bool best = isnan(auc) ? isnan(t->state.best_auc) : isnan(t->state.best_auc) || auc > t->state.best_auc;
     if (best) {
         t->state.best_auc = auc;
-        t->state.best_epoch = t->state.epoch;
+        t->state.best_epoch = epoch;
         PRLE_TRY(checkpoint_save(t, "best.h5", NULL));
     }
-    PRLE_TRY(epoch_log(t, auc));
+    PRLE_TRY(epoch_log(t, epoch, auc));
     t->report.last_loss = t->state.epoch_loss / (double)t->state.epoch_samples;
-    t->state.epoch_loss = 0;
-    t->state.epoch_samples = t->state.epoch_masked = 0;
+    if (t->state.epoch_step == prle_sampler_steps(t->sampler)) {
+        t->state.epoch = epoch;
+        t->state.epoch_step = 0;
+        t->state.epoch_loss = 0;
+        t->state.epoch_samples = t->state.epoch_masked = 0;
+    }
     return checkpoint_save(t, "last.h5", t->optim);
 }
 
 /* After a step: a checkpoint when it is time, or when the job is asked to stop. All ranks decide alike. */
 static prle_status step_end(trainer *t, bool last_of_epoch)
 {
-    bool stop = false;
+    bool stopping = false;
     int64_t due = t->o->checkpoint_minutes > 0 && prle_clock_s() - t->last_checkpoint >= 60 * t->o->checkpoint_minutes;
 
-    PRLE_TRY(prle_stop_requested(t->comm, &stop));
+    PRLE_TRY(prle_stop_requested(t->comm, &stopping));
+    if (stopping)
+        return stop(t);
     if (t->o->checkpoint_minutes > 0)
         PRLE_TRY(prle_comm_max_i64(t->comm, &due, 1, "checkpoint clock"));
-    if (stop || (due != 0 && !last_of_epoch))
-        PRLE_TRY(checkpoint_save(t, "last.h5", t->optim));
-    PRLE_CHECK(!stop, PRLE_ESTOP,
-               "asked to stop: %s/last.h5 holds epoch %" PRId64 ", step %" PRId64 "; --resume goes on from there", t->o->run,
-               t->state.epoch + 1, t->state.epoch_step);
-    return PRLE_OK;
+    return due != 0 && !last_of_epoch ? checkpoint_save(t, "last.h5", t->optim) : PRLE_OK;
 }
 
 /* Steps until the epoch, or the run, is over. */
@@ -524,6 +546,21 @@ static prle_status epoch_steps(trainer *t, int64_t total_steps)
     return PRLE_OK;
 }
 
+/* Images of the run's first steps. */
+static int64_t images_until(const trainer *t, int64_t step)
+{
+    const int64_t steps = prle_sampler_steps(t->sampler), count = prle_sampler_count(t->sampler);
+    const int64_t begun = step % steps * t->o->batch;
+
+    return step / steps * count + (begun < count ? begun : count);
+}
+
+/* A run ends with a validation: one that was stopped before its last still has it to do. */
+static bool run_over(const trainer *t, int64_t total_steps)
+{
+    return t->state.epoch >= t->o->epochs || (t->state.step >= total_steps && t->state.validated_step == t->state.step);
+}
+
 static prle_status train(trainer *t)
 {
     const int64_t steps = prle_sampler_steps(t->sampler), all = steps * t->o->epochs;
@@ -532,10 +569,10 @@ static prle_status train(trainer *t)
 
     progress.what = t->o->net;
     progress.rank = t->comm->rank;
-    progress.total = prle_sampler_count(t->sampler) * t->o->epochs;
-    progress.done = prle_sampler_count(t->sampler) * t->state.epoch + t->state.epoch_step * t->o->batch;
+    progress.total = images_until(t, total_steps);
+    progress.done = images_until(t, t->state.step);
     PRLE_TRY(prle_progress_create(&t->progress, &progress));
-    while (t->state.epoch < t->o->epochs && t->state.step < total_steps) {
+    while (!run_over(t, total_steps)) {
         PRLE_TRY(epoch_begin(t));
         PRLE_TRY(epoch_steps(t, total_steps));
         PRLE_TRY(epoch_end(t));
@@ -561,7 +598,7 @@ static void trainer_deinit(trainer *t)
     prle_free(t->val);
 }
 
-static prle_status trainer_init(trainer *t, int threads, const char *config)
+static prle_status trainer_init(trainer *t)
 {
     PRLE_CHECK(t->o->batch % t->comm->size == 0, PRLE_EINVAL,
                "a batch of %" PRId64 " cannot be shared equally by %d ranks; choose a multiple with --batch", t->o->batch,
@@ -571,19 +608,18 @@ static prle_status trainer_init(trainer *t, int threads, const char *config)
     PRLE_TRY(model_make(t));
     PRLE_TRY(plans_make(t));
     PRLE_TRY(loaders_make(t));
-    return run_begin(t, threads, config);
+    return run_begin(t);
 }
 
-prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts, prle_dtype dtype,
-                           uint64_t seed, int threads, const char *config, prle_comm *comm)
+prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts, prle_comm *comm)
 {
     prle_status st = PRLE_OK;
-    trainer t = {.o = opts, .data = data, .comm = comm, .dtype = dtype, .seed = seed};
+    trainer t = {.o = opts, .data = data, .comm = comm};
     const prle_grad_sum_opts sum = {.mode = opts->grad_sum, .bucket_bytes = PRLE_GRAD_SUM_OPTS_DEFAULT.bucket_bytes};
     const double begin = prle_clock_s();
 
     PRLE_TRY(prle_stop_begin());
-    st = trainer_init(&t, threads, config);
+    st = trainer_init(&t);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
     PRLE_TRY_OUT(prle_grad_sum_create(&t.grad_sum, comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
     t.last_checkpoint = prle_clock_s();

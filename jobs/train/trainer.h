@@ -36,6 +36,10 @@ typedef struct prle_train_opts {
     prle_augment augment;
     int loader_threads;
     prle_grad_sum_mode grad_sum;
+    prle_dtype dtype; /* F32, BF16 or F64 */
+    uint64_t seed;
+    int threads;        /* of each rank, recorded: a resumed run with other numbers rounds otherwise */
+    const char *config; /* text of config.yaml, written at the start and compared on resume; NULL: none */
 } prle_train_opts;
 
 typedef struct prle_train_data {
@@ -54,10 +58,9 @@ typedef struct prle_train_report {
 /**
  * Trains, or goes on training, and leaves last.h5, best.h5 and log.jsonl in the run folder.
  *
- * dtype   in  F32, BF16 or F64
- * config  in  text of config.yaml, written at the start; NULL: none
- * PRLE_ESTOP after SIGUSR1 or SIGTERM: last.h5 is whole. PRLE_EINVAL when a run is there and resume is not set, or the batch does
- * not divide by the ranks. PRLE_ENUMERIC when the loss is not finite. Collective.
+ * PRLE_ESTOP after SIGUSR1 or SIGTERM: last.h5 is whole. PRLE_EINVAL when a run is there and resume is not set, the run there was
+ * begun with other data or options that shape its result, or the batch does not divide by the ranks. PRLE_ENUMERIC when the
+ * loss or the gradient is not finite. Collective.
  */
 PRLE_NODISCARD prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts,
-                                          prle_dtype dtype, uint64_t seed, int threads, const char *config, prle_comm *comm);
+                                          prle_comm *comm);

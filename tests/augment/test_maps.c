@@ -227,6 +227,8 @@ static void write_wrong(const char *path, const char *what)
     assert_ok(prle_h5_attr_write_double(file, "tau1", 0.3));
     assert_ok(prle_h5_attr_write_double(file, "lambda", 0.15));
     assert_ok(prle_h5_attr_write_int(file, "radius", 1));
+    assert_ok(prle_h5_attr_write_double(file, "hyst_low", 0.1));
+    assert_ok(prle_h5_attr_write_double(file, "hyst_pair", 0.2));
     assert_ok(prle_h5_attr_write_string(file, "zoo", "a"));
     assert_ok(prle_h5_attr_write_string(file, "cams", "1"));
     if (strcmp(what, "faces") != 0)

@@ -21,6 +21,7 @@ static const prle_cam_info info = {.n = N,
                                    .method = "gradcam",
                                    .target = "label",
                                    .score = "prob",
+                                   .dtype = "f32",
                                    .weights = "0123456789abcdef",
                                    .faces = "fedcba9876543210"};
 

@@ -283,18 +283,18 @@ static void test_foreign_folder(void **state)
     assert_all(st == (world->rank == 0 ? PRLE_EFORMAT : PRLE_EPEER) && named && s.n_processed == 0);
 }
 
-static void test_two_runs_in_one_folder(void **state)
+/* Somebody holds that lock as another run's rank does. */
+static void other_run(const char *name, int how)
 {
-    (void)state;
-    stage s = stage_make("two");
+    stage s = stage_make(name);
     char path[320];
     int other = -1;
 
-    plant(&s, "lock", "");
-    snprintf(path, sizeof path, "%s/lock", s.parts);
+    plant(&s, name, "");
+    snprintf(path, sizeof path, "%s/%s", s.parts, name);
     if (world->rank == 0) {
         other = open(path, O_RDWR);
-        assert_int_equal(flock(other, LOCK_SH), 0);
+        assert_int_equal(flock(other, how), 0);
     }
     assert_all_ok(prle_comm_barrier(world, "lock"));
     const prle_status st = stage_run(&s);
@@ -304,6 +304,13 @@ static void test_two_runs_in_one_folder(void **state)
     assert_all(st == (world->rank == 0 ? PRLE_EIO : PRLE_EPEER) && named && s.n_processed == 0);
     assert_all_ok(stage_run(&s));
     assert_all(result_is_right(&s, N_ITEMS));
+}
+
+static void test_two_runs_in_one_folder(void **state)
+{
+    (void)state;
+    other_run("lock", LOCK_EX);
+    other_run("presence", LOCK_SH);
 }
 
 static void test_refuses(void **state)

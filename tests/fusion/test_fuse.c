@@ -1,4 +1,4 @@
-/* test_fuse.c - fusion against a naive reading of method.md, pixel by pixel with cross-multiplied integers. */
+/* test_fuse.c - fusion against a naive reading of the rules in fusion/fuse.h, pixel by pixel with cross-multiplied integers. */
 #include "core/alloc.h"
 #include "core/attention.h"
 #include "core/rankmap.h"
@@ -287,7 +287,7 @@ static void test_whole_image(void **state)
     assert_int_equal(f->rank[MAX_PIXELS - 1], 0xFFFF);
 }
 
-/* method.md: a resized 8 x 8 or 16 x 16 map changes too slowly for the printed rule with one detector. */
+/* A resized 8 x 8 or 16 x 16 map changes too slowly for the printed rule with one detector. */
 static void test_neighbor_of_one_is_empty(void **state)
 {
     fixture *f = *state;

@@ -44,6 +44,7 @@ static inline void zoo_write(const char *cams, const char *name, int member, con
                                 .method = "gradcam",
                                 .target = "label",
                                 .score = "prob",
+                                .dtype = "f32",
                                 .weights = "aaaaaaaaaaaaaaaa",
                                 .faces = faces};
     const int64_t cells = info.height * info.width;

@@ -308,7 +308,7 @@ static void squares_fill(const session *s, const parity_case *c)
     prle_free(coarse);
 }
 
-/* method.md, Stage 1a: map [H,W] of one image from its features and their gradients [C,H,W]. */
+/* Grad-CAM as in cam/cam.h: map [H,W] of one image from its features and their gradients [C,H,W]. */
 static void grad_cam(double *map, const void *features, const void *grads, prle_dtype dtype, int64_t offset, int64_t C,
                      int64_t HW)
 {
