@@ -22,6 +22,7 @@ enum { N_BROWS = 10, FIRST_BROW = 17, N_MESH = PRLE_LANDMARKS + N_BROWS, MAX_TRI
 #define FEATHER_MOUTH   0.04
 #define FEATHER_BLEND   0.06
 #define FEATHER_LIPS    0.008
+#define SEAM_PIXELS     2.0 /* of the photograph */
 #define AROUND_LIPS     0.022
 #define SOFTENING       0.3 /* share of the finest band that the mouth's "decoder" loses */
 
@@ -190,6 +191,16 @@ static prle_status face_alpha(float *alpha, const prle_studio *s, const prle_poi
     return prle_alpha_hull(alpha, s->side, mesh, lift > 0 ? N_MESH : PRLE_LANDMARKS, feather * (double)s->size);
 }
 
+/* A narrow seam, in canvas pixels: never sharper than the picture around it, which a small photograph blurs when it is enlarged.
+ */
+static double seam_width(const prle_studio *s, const prle_face *target, double share)
+{
+    const prle_affine *a = &target->to_photo;
+    const double photo_pixel = 1 / sqrt(fabs(a->xx * a->yy - a->xy * a->yx));
+
+    return fmax(share * (double)s->size, SEAM_PIXELS * photo_pixel);
+}
+
 /* What shows between the lips, and a little around it, comes from `s->other`, whose colours have been matched: the target's own
  * teeth, squeezed or torn by the warp, would show. */
 static prle_status lips_fill(prle_studio *s, const prle_point at[PRLE_LANDMARKS])
@@ -216,7 +227,7 @@ static prle_status mouth_keep(prle_studio *s, const prle_face *target, const prl
 
     if (open < OPEN_MOUTH || prle_face_mouth_opening(donor->at) > open / 2)
         return PRLE_OK;
-    PRLE_TRY(prle_alpha_hull(s->patch, s->side, target->at + 60, 8, FEATHER_LIPS * (double)s->size));
+    PRLE_TRY(prle_alpha_hull(s->patch, s->side, target->at + 60, 8, seam_width(s, target, FEATHER_LIPS)));
     for (int64_t i = 0; i < s->side * s->side; i++)
         s->alpha[i] *= 1 - s->patch[i];
     return PRLE_OK;
@@ -239,7 +250,7 @@ static prle_status paste_make(prle_studio *s, const prle_face *target, const prl
 {
     target_show(s, target);
     PRLE_TRY(donor_show(s, donor, target->at));
-    PRLE_TRY(face_alpha(s->alpha, s, target->at, 0, vary * FEATHER_PASTE));
+    PRLE_TRY(prle_alpha_hull(s->alpha, s->side, target->at, PRLE_LANDMARKS, seam_width(s, target, vary * FEATHER_PASTE)));
     PRLE_TRY(mouth_keep(s, target, donor));
     prle_blend_over(&s->canvas, &s->other, s->alpha);
     return PRLE_OK;
