@@ -14,10 +14,11 @@
 #include "core/json.h"
 #include "core/table.h"
 #include "jobs/command.h"
+#include "jobs/inspect/traces.h"
 
 typedef struct inspect_args {
     prle_common common;
-    const char *file;
+    const char *file, *faces;
     bool verify;
 } inspect_args;
 
@@ -25,6 +26,8 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(inspect_args, file), .name = "file", .value = "FILE", .positional = true, .required = true,
      .help = "any HDF5 file of prle"},
     {PRLE_OPTION_AT(inspect_args, verify), .name = "verify", .help = "read everything and compare it with its checksums"},
+    {PRLE_OPTION_AT(inspect_args, faces), .name = "faces", .value = "FILE",
+     .help = "of fused maps: the face store they are of; says whether they lie where the forgeries changed it"},
     PRLE_OPTION_END,
 };
 
@@ -33,6 +36,7 @@ typedef struct answer {
     prle_json_writer json;
     prle_table facts;    /* name, value */
     prle_table methods;  /* of a face store */
+    prle_table traces;   /* of fused maps on a face store */
     prle_table datasets; /* name, type, shape, bytes */
 } answer;
 
@@ -301,6 +305,48 @@ static prle_status say_areas(answer *a, const prle_maps *maps)
     return PRLE_OK;
 }
 
+static void say_share(answer *a, const char *name, double value)
+{
+    prle_json_add_double(&a->json, name, value);
+    prle_table_add(&a->traces, isnan(value) ? "-" : "%.3f", value);
+}
+
+static void say_trace(answer *a, const char *method, const prle_traces *t)
+{
+    prle_json_begin_object(&a->json, method);
+    prle_table_add(&a->traces, "%s", method);
+    prle_json_add_int(&a->json, "images", t->n);
+    prle_table_add(&a->traces, "%lld", (long long)t->n);
+    say_share(a, "region", t->region);
+    say_share(a, "changed", t->changed);
+    say_share(a, "inside", t->inside);
+    say_share(a, "covered", t->covered);
+    say_share(a, "lift", t->lift);
+    prle_json_end(&a->json);
+}
+
+static prle_status say_traces(answer *a, const prle_maps *maps, const char *store)
+{
+    static const char *const columns[] = {"maps by method", "images", "region", "changed", "inside", "covered", "lift"};
+    prle_status st = PRLE_OK;
+    prle_faces *faces = NULL;
+    prle_traces *traces = NULL;
+
+    PRLE_TRY(prle_faces_open(store, &faces));
+    PRLE_TRY_OUT(PRLE_NEW(traces, faces->n_methods));
+    PRLE_TRY_OUT(prle_traces_measure(traces, maps, faces));
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
+        prle_table_add(&a->traces, "%s", columns[i]);
+    prle_json_begin_object(&a->json, "traces");
+    for (int64_t m = 0; m < faces->n_methods; m++)
+        say_trace(a, faces->method_names[m], &traces[m]);
+    prle_json_end(&a->json);
+out:
+    prle_free(traces);
+    prle_faces_close(faces);
+    return st;
+}
+
 static prle_status inspect_maps(answer *a, const inspect_args *args)
 {
     prle_status st = PRLE_OK;
@@ -310,6 +356,8 @@ static prle_status inspect_maps(answer *a, const inspect_args *args)
     say_int(a, "images", maps->info.n);
     say_int(a, "with_maps", maps->count);
     PRLE_TRY_OUT(say_areas(a, maps));
+    if (args->faces != NULL)
+        PRLE_TRY_OUT(say_traces(a, maps, args->faces));
     for (int64_t i = 0; args->verify && i < maps->info.n; i++)
         if (prle_maps_has(maps, i))
             PRLE_TRY_OUT(prle_maps_verify(maps, i));
@@ -358,6 +406,8 @@ static const struct {
 
 static prle_status say_content(answer *a, const inspect_args *args, const char *schema)
 {
+    PRLE_CHECK(args->faces == NULL || strcmp(schema, PRLE_MAPS_SCHEMA) == 0, PRLE_EINVAL,
+               "%s: --faces is for fused maps, made by `prle fuse`", args->file);
     for (size_t i = 0; i < sizeof schemas / sizeof schemas[0]; i++)
         if (strcmp(schemas[i].schema, schema) == 0)
             return schemas[i].inspect(a, args);
@@ -407,6 +457,7 @@ static prle_status print(answer *a, bool as_json)
     if (!as_json) {
         PRLE_TRY(print_table(&a->facts));
         PRLE_TRY(print_table(&a->methods));
+        PRLE_TRY(print_table(&a->traces));
         return print_table(&a->datasets);
     }
     PRLE_TRY(prle_json_take(&a->json, true, &text));
@@ -418,7 +469,10 @@ static prle_status print(answer *a, bool as_json)
 static prle_status run(void *args, const prle_job *job)
 {
     const inspect_args *inspect = args;
-    answer a = {.facts = {.columns = "ll"}, .methods = {.columns = "lrrr"}, .datasets = {.columns = "lllr"}};
+    answer a = {.facts = {.columns = "ll"},
+                .methods = {.columns = "lrrr"},
+                .traces = {.columns = "lrrrrrr"},
+                .datasets = {.columns = "lllr"}};
 
     (void)job;
     prle_table_add(&a.facts, "what");
@@ -429,18 +483,22 @@ static prle_status run(void *args, const prle_job *job)
     prle_json_drop(&a.json);
     prle_table_drop(&a.facts);
     prle_table_drop(&a.methods);
+    prle_table_drop(&a.traces);
     prle_table_drop(&a.datasets);
     return st;
 }
 
 const prle_command prle_command_inspect = {
-    .spec = {.command = "inspect",
-             .summary = "what is in an HDF5 file of prle",
-             .description =
-                 "Shows schema, attributes and datasets of any of our files; of a face store also its methods, splits and "
-                 "videos, of maps how much of the images they cover. Every index is checked on the way.",
-             .examples = "prle inspect faces.h5\nprle inspect maps.h5 --verify --json",
-             .parts = (const prle_option_part[]){{.options = options}, {0}}},
+    .spec =
+        {.command = "inspect",
+         .summary = "what is in an HDF5 file of prle",
+         .description =
+             "Shows schema, attributes and datasets of any of our files; of a face store also its methods, splits and "
+             "videos, of maps how much of the images they cover. Every index is checked on the way. With --faces, of fused "
+             "maps by method: the share of the image they cover (region) and that the forgery changed, how much of the region "
+             "lies inside of what was changed, how much of that it covers, and how many times more than chance (lift).",
+         .examples = "prle inspect faces.h5\nprle inspect maps.h5 --verify --json\nprle inspect maps.h5 --faces faces.h5",
+         .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(inspect_args),
     .defaults = &(const inspect_args){.common = PRLE_COMMON_DEFAULT},
     .run = run,
