@@ -25,9 +25,12 @@ for n in 1 2 4; do
     [ "$n" -ne 1 ] || whole=$(($(milliseconds) - begin))
     [ "$n" -eq 1 ] || same_datasets "$tmp/cams1/meso4.h5" "$tmp/cams$n/meso4.h5" /cam || fail "maps of $n ranks differ"
 done
+check() {
+    same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /cam || fail "maps differ after kills"
+    same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /written || fail "images are missing after kills"
+    rm -rf "$tmp/killed"
+}
 # shellcheck disable=SC2016
-killed_until_done "$kills" "-o $tmp/killed" "$start" "$whole" bash -c 'exec "$1" -n $((RANDOM % 3 + 1)) "${@:2}"' bash "$mpiexec" "$prle" "${cam[@]}" -o "$tmp/killed"
-same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /cam || fail "maps differ after $killed kills"
-same_datasets "$tmp/cams1/meso4.h5" "$tmp/killed/meso4.h5" /written || fail "images are missing after $killed kills"
+killed_until_done "$kills" "-o $tmp/killed" "$start" "$whole" check bash -c 'exec "$1" -n $((RANDOM % 3 + 1)) "${@:2}"' bash "$mpiexec" "$prle" "${cam[@]}" -o "$tmp/killed"
 "$prle" "${cam[@]}" -o "$tmp/cams1" | grep -q 'all there already' || fail "finished maps were made again"
-echo "$killed kills, same maps"
+echo "$kills kills, same maps"

@@ -14,10 +14,13 @@ start=$(($(milliseconds) - begin))
 begin=$(milliseconds)
 ranks 2 "${train[@]}" --epochs 80 --run "$tmp/whole" >"$tmp/whole.log" 2>&1 || fail "the run that is not killed"
 whole=$(($(milliseconds) - begin))
-killed_until_done "$kills" "--run $tmp/killed " "$start" "$whole" "$mpiexec" -n 2 "$prle" "${train[@]}" --epochs 80 --run "$tmp/killed" --resume
-same_datasets "$tmp/whole/last.h5" "$tmp/killed/last.h5" /state || fail "weights differ after $killed kills"
-same_datasets "$tmp/whole/last.h5" "$tmp/killed/last.h5" /optim || fail "the optimiser differs after $killed kills"
-cmp "$tmp/whole/log.jsonl" "$tmp/killed/log.jsonl" || fail "the log differs after $killed kills"
+check() {
+    same_datasets "$tmp/whole/last.h5" "$tmp/killed/last.h5" /state || fail "weights differ after kills"
+    same_datasets "$tmp/whole/last.h5" "$tmp/killed/last.h5" /optim || fail "the optimiser differs after kills"
+    cmp "$tmp/whole/log.jsonl" "$tmp/killed/log.jsonl" || fail "the log differs after kills"
+    rm -rf "$tmp/killed"
+}
+killed_until_done "$kills" "--run $tmp/killed " "$start" "$whole" check "$mpiexec" -n 2 "$prle" "${train[@]}" --epochs 80 --run "$tmp/killed" --resume
 
 code=0
 "$prle" "${train[@]}" --epochs 80 --run "$tmp/whole" >"$tmp/again.log" 2>&1 || code=$?
@@ -31,4 +34,4 @@ code=0
 wait "$job" || code=$?
 [ "$code" -eq 75 ] || fail "SIGUSR1: exit code $code, expected 75"
 [ -f "$tmp/stopped/last.h5" ] || fail "SIGUSR1 left no checkpoint"
-echo "$killed kills, same bits"
+echo "$kills kills, same bits"

@@ -48,13 +48,13 @@ same_datasets() { h5diff "$1" "$2" "$3" "$3" >"$tmp/diff.log" 2>&1; }
 
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
-# killed_until_done KILLS PATTERN START WHOLE COMMAND...: runs the command again and again until it succeeds, and kills all processes
-# whose command line matches, KILLS times, each at a random moment: after START ms (launch and set-up) and so that the work, which
-# takes WHOLE ms in all, lasts for all kills. Sets `killed`.
+# killed_until_done KILLS PATTERN START WHOLE CHECK COMMAND...: runs the command again and again until it succeeds, and kills all
+# processes whose command line matches, KILLS times, each at a random moment: after START ms (launch and set-up) and so that the work,
+# which takes WHOLE ms in all, lasts for all kills. Should it be done before, CHECK is called (which looks at the result and removes
+# it), and it begins anew.
 killed_until_done() {
-    local kills=$1 pattern=$2 start=$3 whole=$4 job delay
-    shift 4
-    killed=0
+    local kills=$1 pattern=$2 start=$3 whole=$4 check=$5 killed=0 job delay
+    shift 5
     while :; do
         setsid "$@" >"$tmp/killed.log" 2>&1 &
         job=$!
@@ -63,7 +63,9 @@ killed_until_done() {
             sleep "$((delay / 1000)).$(printf '%03d' $((delay % 1000)))"
             pkill -KILL -f -- "$pattern" 2>/dev/null && killed=$((killed + 1))
         fi
-        if wait "$job"; then break; fi
+        if wait "$job"; then
+            "$check"
+            [ "$killed" -lt "$kills" ] || break
+        fi
     done 2>>"$tmp/shell.log" # where the shell tells of each killed job
-    [ "$killed" -ge "$kills" ] || fail "it was done after $killed kills of $kills"
 }
