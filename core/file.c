@@ -288,6 +288,26 @@ prle_status prle_file_remove(const char *path)
     return PRLE_OK;
 }
 
+prle_status prle_file_keep(const char *path, const char *second)
+{
+    prle_status st = PRLE_OK;
+    char *link_path = NULL;
+    bool linked = false;
+
+    if (!prle_file_exists(path))
+        return PRLE_OK;
+    PRLE_TRY(prle_file_temp_path(second, &link_path));
+    PRLE_TRY_OUT(prle_file_remove(link_path));
+    linked = link(path, link_path) == 0;
+    PRLE_CHECK_OUT(!prle_io_fails() && rename(linked ? link_path : path, second) == 0, PRLE_EIO, "%s: cannot become %s: %s", path,
+                   second, strerror(errno));
+    if (linked) /* two names of one file: the rename does nothing then */
+        PRLE_TRY_OUT(prle_file_remove(link_path));
+out:
+    prle_free(link_path);
+    return st;
+}
+
 prle_status prle_file_pread(int fd, const char *path, void *out, size_t n_bytes, uint64_t offset)
 {
     uint8_t *p = out;

@@ -58,6 +58,12 @@ PRLE_NODISCARD prle_status prle_file_size(const char *path, uint64_t *n_bytes);
 PRLE_NODISCARD prle_status prle_file_stamp(const char *path, uint64_t *n_bytes, int64_t *changed_ns);
 PRLE_NODISCARD prle_status prle_file_remove(const char *path); /* fine when it is not there */
 
+/**
+ * Gives the file a second name, which is taken from whatever had it; the file keeps its first one, so that both survive when
+ * another file gets that. Where the file system has no links, the file is only renamed. Fine when it is not there.
+ */
+PRLE_NODISCARD prle_status prle_file_keep(const char *path, const char *second);
+
 /** A descriptor of a regular file, for prle_file_pread; close it with prle_file_close. */
 PRLE_NODISCARD prle_status prle_file_open(const char *path, int *fd);
 void prle_file_close(int fd); /* negative is fine */

@@ -1161,10 +1161,12 @@ static prle_status layout_set(prle_h5 *file, const char *name, prle_h5_type type
         chunk[i] = (hsize_t)shape->dim[i];
     if (shape->dim[0] < layout->chunk_rows) /* HDF5 wants a chunk no longer than the dataset, and no empty one */
         chunk[0] = shape->dim[0] > 0 ? (hsize_t)shape->dim[0] : 1;
-    if (H5Pset_chunk(creation, shape->n, chunk) < 0 || H5Pset_shuffle(creation) < 0 ||
-        H5Pset_deflate(creation, (unsigned)layout->deflate) < 0)
-        return fail_write(file, "lay out dataset", name);
-    return PRLE_OK;
+    bool ok = H5Pset_chunk(creation, shape->n, chunk) >= 0;
+    if (ok && layout->deflate > 0)
+        ok = H5Pset_shuffle(creation) >= 0 && H5Pset_deflate(creation, (unsigned)layout->deflate) >= 0;
+    if (ok && layout->checked)
+        ok = H5Pset_fletcher32(creation) >= 0;
+    return ok ? PRLE_OK : fail_write(file, "lay out dataset", name);
 }
 
 static prle_status define(prle_h5 *file, const char *name, prle_h5_type type, const prle_shape *shape,

@@ -112,8 +112,9 @@ PRLE_NODISCARD prle_status prle_h5_read_strings(prle_h5 *file, const char *name,
 
 /** How a dataset is laid out that is filled row by row; a row is everything behind the first dimension. */
 typedef struct prle_h5_layout {
-    int64_t chunk_rows; /* 0: contiguous, uncompressed; else shuffle and deflate, this many rows a chunk */
-    int deflate;        /* level 1 .. 9, where chunked */
+    int64_t chunk_rows; /* 0: contiguous, as it is; else in chunks of so many rows */
+    int deflate;        /* of chunks: shuffle, and this level 1 .. 9; 0: not compressed */
+    bool checked;       /* of chunks: a checksum each (Fletcher-32), compared when they are read */
     const void *fill;   /* one element: what a row reads as that was never written; NULL for zero */
 } prle_h5_layout;
 

@@ -277,7 +277,7 @@ prle_status prle_dist_begin(const prle_dist_opts *opts, prle_comm **world)
     prle_log_rank_set(joined->rank, joined->size);
     if (joined->size < n_tasks) {
         const int size = joined->size;
-        prle_dist_end(joined, 0);
+        (void)prle_dist_end(joined, 0);
         return PRLE_FAIL(PRLE_EINVAL, "the launcher started %ld tasks but MPI sees %d: start with srun --mpi=pmix or mpirun",
                          n_tasks, size);
     }
@@ -288,15 +288,17 @@ prle_status prle_dist_begin(const prle_dist_opts *opts, prle_comm **world)
     return PRLE_OK;
 }
 
-/* True when all ranks have come to the end; a failed rank waits only for the grace. Sleeps between looks: the others may compute.
- */
-static bool all_ended(prle_comm *world, bool failed)
+/* True when all ranks have come to the end: *exit_code becomes the greatest of all, which is a reason rather than "a peer
+ * failed". A failed rank waits only for the grace. Sleeps between looks: the others may compute. */
+static bool all_ended(prle_comm *world, int *exit_code)
 {
+    const bool failed = *exit_code != 0;
+    const int own = *exit_code;
     const struct timespec pause = {.tv_nsec = 1000000};
     MPI_Request request = MPI_REQUEST_NULL;
     int ended = 0;
 
-    if (MPI_Ibarrier(handle_of(world), &request) != MPI_SUCCESS)
+    if (MPI_Iallreduce(&own, exit_code, 1, MPI_INT, MPI_MAX, handle_of(world), &request) != MPI_SUCCESS)
         return false;
     for (int ms = 0; !failed || ms < END_GRACE_MS; ms++) {
         if (MPI_Test(&request, &ended, MPI_STATUS_IGNORE) != MPI_SUCCESS)
@@ -308,17 +310,20 @@ static bool all_ended(prle_comm *world, bool failed)
     return false;
 }
 
-void prle_dist_end(prle_comm *world, int exit_code)
+int prle_dist_end(prle_comm *world, int exit_code)
 {
+    int job_code = exit_code;
+
     if (world == NULL || world->ops != &mpi_ops)
-        return;
-    if (!all_ended(world, exit_code != 0)) {
+        return exit_code;
+    if (!all_ended(world, &job_code)) {
         prle_log(PRLE_LOG_ERROR, "dist", "this rank failed alone and ends the job, exit code %d", exit_code);
         MPI_Abort(MPI_COMM_WORLD, exit_code != 0 ? exit_code : 1);
     }
     prle_comm_destroy(world);
     prle_fatal_hook_set(NULL);
     MPI_Finalize();
+    return job_code;
 }
 
 const char *prle_version_mpi(void)

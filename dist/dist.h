@@ -27,12 +27,12 @@ typedef struct prle_dist_opts {
 PRLE_NODISCARD prle_status prle_dist_begin(const prle_dist_opts *opts, prle_comm **world);
 
 /**
- * Leaves the job; the last call before main returns exit_code. Collective.
+ * Leaves the job; the last call before main returns what this does: the greatest exit code of all ranks. Collective.
  *
  * A rank that failed alone (exit_code not 0 while others still wait for it in a collective) ends the whole job with its exit code
  * after a grace of 5 s; where all ranks come here, the job ends in the ordinary way, whatever their codes.
  */
-void prle_dist_end(prle_comm *world, int exit_code);
+int prle_dist_end(prle_comm *world, int exit_code);
 
 /** "Open MPI v4.1.4"; MPI need not be up. Static storage. */
 const char *prle_version_mpi(void);

@@ -15,6 +15,7 @@
 #include "core/table.h"
 #include "jobs/command.h"
 #include "jobs/inspect/traces.h"
+#include "nets/checkpoint.h"
 
 typedef struct inspect_args {
     prle_common common;
@@ -394,6 +395,56 @@ static prle_status inspect_cam(answer *a, const inspect_args *args)
     return st;
 }
 
+/* A tensor of any type and shape; its checksums are compared on the way. */
+static prle_status verify_tensor(prle_h5 *file, const char *name)
+{
+    prle_any_ptr data = NULL;
+    prle_h5_dataset info;
+
+    PRLE_TRY(prle_h5_dataset_get(file, name, &info));
+    PRLE_TRY(prle_h5_read_alloc(file, name, info.type, &info.shape, &data));
+    prle_free(data);
+    return PRLE_OK;
+}
+
+static prle_status verify_optim(const char *path)
+{
+    prle_status st = PRLE_OK;
+    prle_strings names = {0};
+    prle_h5 *file = NULL;
+    char *name = NULL;
+
+    PRLE_TRY_OUT(prle_h5_open(path, PRLE_CHECKPOINT_SCHEMA, PRLE_CHECKPOINT_VERSION, &file));
+    if (!prle_h5_is_group(file, "optim"))
+        goto out;
+    PRLE_TRY_OUT(prle_h5_list(file, "optim", &names));
+    for (int64_t i = 0; i < names.n; i++) {
+        prle_free(name);
+        name = NULL;
+        PRLE_TRY_OUT(prle_path_join("optim", names.item[i], &name));
+        PRLE_TRY_OUT(verify_tensor(file, name));
+    }
+out:
+    prle_free(name);
+    prle_strings_deinit(&names);
+    prle_h5_close(file);
+    return st;
+}
+
+static prle_status inspect_checkpoint(answer *a, const inspect_args *args)
+{
+    prle_checkpoint_info info;
+    prle_model *model = NULL;
+    uint64_t hash = 0;
+    char text[17];
+
+    PRLE_TRY(prle_model_load(&model, &info, &hash, args->file, PRLE_F32));
+    say_int(a, "parameters", model->graph->n_weights);
+    say_text(a, "model", prle_hash_print(hash, text));
+    prle_model_destroy(model);
+    return args->verify ? verify_optim(args->file) : PRLE_OK;
+}
+
 /* Schemas with a summary of their own; the others show attributes and datasets only. */
 static const struct {
     const char *schema;
@@ -402,6 +453,7 @@ static const struct {
     {PRLE_FACES_SCHEMA, inspect_faces},
     {PRLE_MAPS_SCHEMA, inspect_maps},
     {PRLE_CAM_SCHEMA, inspect_cam},
+    {PRLE_CHECKPOINT_SCHEMA, inspect_checkpoint},
 };
 
 static prle_status say_content(answer *a, const inspect_args *args, const char *schema)

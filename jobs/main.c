@@ -204,6 +204,5 @@ int main(int argc, char *argv[])
         st = command_run(command, argc, argv, &world);
     if (st != PRLE_OK)
         error_print(st, command != NULL ? command->spec.command : NULL, world);
-    prle_dist_end(world, exit_code(st));
-    return exit_code(st);
+    return prle_dist_end(world, exit_code(st));
 }

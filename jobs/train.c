@@ -145,6 +145,7 @@ static prle_status report_print(const train_args *a, const prle_train_report *r)
     prle_json_add_double(&json, "images", (double)r->images);
     prle_json_add_double(&json, "seconds", r->seconds);
     prle_json_add_double(&json, "loader_wait_seconds", r->loader_wait_seconds);
+    prle_json_add_double(&json, "checkpoint_seconds", r->checkpoint_seconds);
     prle_json_end(&json);
     return prle_job_json_print(&json);
 }

@@ -10,7 +10,11 @@
 #include "core/file.h"
 #include "core/hash.h"
 
-enum { DATASET_NAME_BYTES = PRLE_NAME_BYTES + 16 };
+enum {
+    DATASET_NAME_BYTES = PRLE_NAME_BYTES + 16,
+    CHUNK_BYTES = 1 << 20,
+    WRITE_CHUNKS = 8, /* at a time, so that loaders get at HDF5 meanwhile */
+};
 
 static const char *dataset_name(const prle_segment *s, char text[DATASET_NAME_BYTES])
 {
@@ -30,6 +34,21 @@ static prle_shape stored_shape(const prle_segment *s) { return s->shape.n > 0 ? 
 
 /* ---- writing ---- */
 
+/* In chunks with checksums: a damaged tensor is an error when it is read. */
+static prle_status tensor_write(prle_h5 *file, const char *name, prle_h5_type type, const prle_shape *shape, const void *data)
+{
+    const int64_t rows = shape->dim[0], row_bytes = prle_shape_count(shape) / rows * (int64_t)prle_h5_type_bytes(type);
+    const int64_t chunk_rows = row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
+    const prle_h5_layout layout = {.chunk_rows = chunk_rows, .checked = true};
+
+    PRLE_TRY(prle_h5_define(file, name, type, shape, &layout));
+    for (int64_t first = 0; first < rows; first += WRITE_CHUNKS * chunk_rows) {
+        const int64_t n = rows - first < WRITE_CHUNKS * chunk_rows ? rows - first : WRITE_CHUNKS * chunk_rows;
+        PRLE_TRY(prle_h5_write_rows(file, name, type, first, n, (const char *)data + first * row_bytes));
+    }
+    return PRLE_OK;
+}
+
 static prle_status info_write(prle_h5 *file, const prle_model *model, const prle_checkpoint_info *info)
 {
     const prle_shape three = PRLE_SHAPE(3);
@@ -43,8 +62,8 @@ static prle_status info_write(prle_h5 *file, const prle_model *model, const prle
     PRLE_TRY(prle_h5_attr_write_double(file, "val_auc", info->val_auc));
     PRLE_TRY(prle_h5_attr_write_int(file, "epoch", info->epoch));
     PRLE_TRY(prle_h5_attr_write_int(file, "step", info->step));
-    PRLE_TRY(prle_h5_write(file, "mean", PRLE_H5_F32, &three, info->mean));
-    return prle_h5_write(file, "std", PRLE_H5_F32, &three, info->std);
+    PRLE_TRY(tensor_write(file, "mean", PRLE_H5_F32, &three, info->mean));
+    return tensor_write(file, "std", PRLE_H5_F32, &three, info->std);
 }
 
 static prle_status optim_write(prle_h5 *file, const prle_optim *optim)
@@ -53,9 +72,9 @@ static prle_status optim_write(prle_h5 *file, const prle_optim *optim)
 
     PRLE_TRY(prle_h5_attr_write_int(file, "optim_kind", (int64_t)optim->opts.kind));
     PRLE_TRY(prle_h5_attr_write_int(file, "optim_steps", optim->steps));
-    PRLE_TRY(prle_h5_write(file, "optim/m", h5_type(optim->dtype), &all, optim->m));
+    PRLE_TRY(tensor_write(file, "optim/m", h5_type(optim->dtype), &all, optim->m));
     if (optim->v != NULL)
-        PRLE_TRY(prle_h5_write(file, "optim/v", h5_type(optim->dtype), &all, optim->v));
+        PRLE_TRY(tensor_write(file, "optim/v", h5_type(optim->dtype), &all, optim->v));
     return PRLE_OK;
 }
 
@@ -70,7 +89,7 @@ prle_status prle_checkpoint_write(prle_h5 *file, const prle_model *model, const 
         const prle_segment *s = &model->graph->segment[i];
         const prle_shape shape = stored_shape(s);
 
-        PRLE_TRY(prle_h5_write(file, dataset_name(s, name), segment_type(model, s), &shape, prle_model_segment(model, i)));
+        PRLE_TRY(tensor_write(file, dataset_name(s, name), segment_type(model, s), &shape, prle_model_segment(model, i)));
     }
     return optim != NULL ? optim_write(file, optim) : PRLE_OK;
 }
@@ -151,7 +170,7 @@ static prle_status optim_read(prle_h5 *file, prle_optim *optim)
     int64_t kind = -1;
 
     PRLE_TRY(prle_h5_attr_read_int(file, "optim_kind", &kind));
-    PRLE_CHECK(kind == (int64_t)optim->opts.kind, PRLE_EFORMAT, "%s: the optimiser's state is of another optimiser",
+    PRLE_CHECK(kind == (int64_t)optim->opts.kind, PRLE_EINVAL, "%s: the optimiser's state is of another optimiser",
                prle_h5_path(file));
     PRLE_TRY(prle_h5_attr_read_int(file, "optim_steps", &optim->steps));
     PRLE_TRY(prle_h5_read(file, "optim/m", h5_type(optim->dtype), &all, optim->m));
@@ -195,7 +214,7 @@ prle_status prle_checkpoint_read(prle_h5 *file, prle_model *model, prle_checkpoi
     PRLE_TRY(net_read(file, net, &opts));
     PRLE_CHECK(strcmp(net, model->graph->name) == 0 && opts.height == model->opts.height && opts.width == model->opts.width &&
                    opts.classes == model->opts.classes,
-               PRLE_EFORMAT,
+               PRLE_EINVAL,
                "%s: is of %s at %" PRId64 " x %" PRId64 " with %" PRId64 " logits, not of %s at %" PRId64 " x %" PRId64
                " with %" PRId64,
                prle_h5_path(file), net, opts.height, opts.width, opts.classes, model->graph->name, model->opts.height,

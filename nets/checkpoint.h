@@ -19,8 +19,8 @@ typedef struct prle_checkpoint_info {
     double val_auc;        /* of this state on the validation split; NaN: unknown */
 } prle_checkpoint_info;
 
-/** Writes net, options, info, all segments under "state/NAME", and, with optim not NULL, the optimiser's state. The caller
- * creates the file with the schema above and commits it. */
+/** Writes net, options, info, all segments under "state/NAME", and, with optim not NULL, the optimiser's state, all with
+ * checksums. The caller creates the file with the schema above and commits it. */
 PRLE_NODISCARD prle_status prle_checkpoint_write(prle_h5 *file, const prle_model *model, const prle_checkpoint_info *info,
                                                  const prle_optim *optim);
 

@@ -8,6 +8,7 @@
 #include "core/alloc.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/log.h"
 #include "core/yaml.h"
 
 /* The integers of the state, by the names of their attributes. */
@@ -56,42 +57,124 @@ static prle_status state_read(prle_h5 *file, prle_run_state *state)
     return hash_read(file, "run_maps", &state->maps_hash);
 }
 
-prle_status prle_run_save(const char *folder, const char *name, const prle_model *model, const prle_checkpoint_info *info,
-                          const prle_optim *optim, const prle_run_state *state)
+enum { LAST, PREVIOUS, N_NAMES, NONE = -1 };
+
+static const char *const names[N_NAMES] = {[LAST] = "last.h5", [PREVIOUS] = "previous.h5"};
+
+static prle_status save(const char *path, const prle_model *model, const prle_checkpoint_info *info, const prle_optim *optim,
+                        const prle_run_state *state, const char *keep_as)
+{
+    prle_status st = PRLE_OK;
+    prle_h5 *file = NULL;
+
+    PRLE_TRY_OUT(prle_h5_create(path, PRLE_CHECKPOINT_SCHEMA, PRLE_CHECKPOINT_VERSION, &file));
+    PRLE_TRY_OUT(prle_checkpoint_write(file, model, info, optim));
+    PRLE_TRY_OUT(state_write(file, state));
+    if (keep_as != NULL)
+        PRLE_TRY_OUT(prle_file_keep(path, keep_as));
+    PRLE_TRY_OUT(prle_h5_commit(file));
+out:
+    prle_h5_close(file);
+    return st;
+}
+
+prle_status prle_run_save_best(const char *folder, const prle_model *model, const prle_checkpoint_info *info,
+                               const prle_run_state *state)
+{
+    char *path = NULL;
+
+    PRLE_TRY(prle_path_join(folder, "best.h5", &path));
+    const prle_status st = save(path, model, info, NULL, state, NULL);
+    prle_free(path);
+    return st;
+}
+
+prle_status prle_run_save_last(const char *folder, const prle_model *model, const prle_checkpoint_info *info,
+                               const prle_optim *optim, const prle_run_state *state)
+{
+    prle_status st = PRLE_OK;
+    char *path = NULL, *previous = NULL;
+
+    PRLE_TRY_OUT(prle_path_join(folder, names[LAST], &path));
+    PRLE_TRY_OUT(prle_path_join(folder, names[PREVIOUS], &previous));
+    PRLE_TRY_OUT(save(path, model, info, optim, state, previous));
+out:
+    prle_free(path);
+    prle_free(previous);
+    return st;
+}
+
+/* What a checkpoint is read into. */
+typedef struct destination {
+    const char *folder;
+    prle_model *model;
+    prle_optim *optim;
+    prle_checkpoint_info *info;
+    prle_run_state *state;
+} destination;
+
+static prle_status load(const destination *to, int which)
 {
     prle_status st = PRLE_OK;
     char *path = NULL;
     prle_h5 *file = NULL;
 
-    PRLE_TRY_OUT(prle_path_join(folder, name, &path));
-    PRLE_TRY_OUT(prle_h5_create(path, PRLE_CHECKPOINT_SCHEMA, PRLE_CHECKPOINT_VERSION, &file));
-    PRLE_TRY_OUT(prle_checkpoint_write(file, model, info, optim));
-    PRLE_TRY_OUT(state_write(file, state));
-    PRLE_TRY_OUT(prle_h5_commit(file));
+    PRLE_TRY_OUT(prle_path_join(to->folder, names[which], &path));
+    PRLE_TRY_OUT(prle_h5_open(path, PRLE_CHECKPOINT_SCHEMA, PRLE_CHECKPOINT_VERSION, &file));
+    PRLE_TRY_OUT(prle_checkpoint_read(file, to->model, to->info, to->optim));
+    PRLE_TRY_OUT(state_read(file, to->state));
 out:
     prle_h5_close(file);
     prle_free(path);
     return st;
 }
 
-prle_status prle_run_load(const char *folder, prle_model *model, prle_optim *optim, prle_checkpoint_info *info,
-                          prle_run_state *state, bool *found)
+static prle_status is_there(const char *folder, int which, bool *there)
 {
-    prle_status st = PRLE_OK;
     char *path = NULL;
-    prle_h5 *file = NULL;
 
-    PRLE_TRY_OUT(prle_path_join(folder, "last.h5", &path));
-    *found = prle_file_exists(path);
-    if (!*found)
-        goto out;
-    PRLE_TRY_OUT(prle_h5_open(path, PRLE_CHECKPOINT_SCHEMA, PRLE_CHECKPOINT_VERSION, &file));
-    PRLE_TRY_OUT(prle_checkpoint_read(file, model, info, optim));
-    PRLE_TRY_OUT(state_read(file, state));
-out:
-    prle_h5_close(file);
+    PRLE_TRY(prle_path_join(folder, names[which], &path));
+    *there = prle_file_exists(path);
     prle_free(path);
-    return st;
+    return PRLE_OK;
+}
+
+/* Rank 0: reads the newest whole one. */
+static prle_status choose(const destination *to, int *which)
+{
+    bool there[N_NAMES];
+
+    *which = NONE;
+    for (int i = LAST; i < N_NAMES; i++)
+        PRLE_TRY(is_there(to->folder, i, &there[i]));
+    if (there[LAST]) {
+        const prle_status st = load(to, LAST);
+        *which = LAST;
+        if (st != PRLE_EFORMAT || !there[PREVIOUS])
+            return st;
+        prle_log(PRLE_LOG_WARN, "train", "%s; going on from the checkpoint before", prle_error_message());
+    }
+    if (!there[PREVIOUS])
+        return PRLE_OK;
+    *which = PREVIOUS;
+    return load(to, PREVIOUS);
+}
+
+prle_status prle_run_load(const char *folder, prle_model *model, prle_optim *optim, prle_checkpoint_info *info,
+                          prle_run_state *state, bool *found, prle_comm *comm)
+{
+    const destination to = {.folder = folder, .model = model, .optim = optim, .info = info, .state = state};
+    prle_status st = PRLE_OK;
+    int which = NONE;
+
+    if (comm->rank == 0)
+        st = choose(&to, &which);
+    PRLE_TRY(prle_comm_agree(comm, st, "looking for a checkpoint"));
+    PRLE_TRY(prle_comm_broadcast(comm, &which, sizeof which, 0, "looking for a checkpoint"));
+    *found = which != NONE;
+    if (comm->rank != 0 && which != NONE)
+        st = load(&to, which);
+    return prle_comm_agree(comm, st, "reading the checkpoint");
 }
 
 /* May differ in a run that goes on: where things lie (files are compared by content), how long the run is, how it is computed up

@@ -1,5 +1,6 @@
-/* run_folder.h - runs/NAME/: config.yaml, log.jsonl, last.h5 (to go on from), best.h5 (to use). Rank 0 writes. */
+/* run_folder.h - runs/NAME/: config.yaml, log.jsonl, last.h5 and previous.h5 (to go on from), best.h5 (to use). Rank 0 writes. */
 #pragma once
+#include "core/comm.h"
 #include "nets/checkpoint.h"
 
 /** Where a run stands: everything a resumed one needs besides weights and optimiser. */
@@ -18,13 +19,20 @@ typedef struct prle_run_state {
     uint64_t faces_hash, maps_hash; /* content; 0: no maps */
 } prle_run_state;
 
-/** Writes FOLDER/last.h5 (with the optimiser) or FOLDER/best.h5 (optim NULL), atomically. */
-PRLE_NODISCARD prle_status prle_run_save(const char *folder, const char *name, const prle_model *model,
-                                         const prle_checkpoint_info *info, const prle_optim *optim, const prle_run_state *state);
+/** Writes FOLDER/best.h5, atomically. */
+PRLE_NODISCARD prle_status prle_run_save_best(const char *folder, const prle_model *model, const prle_checkpoint_info *info,
+                                              const prle_run_state *state);
 
-/** FOLDER/last.h5 into model, optim and state; *found is false when there is none. */
+/** Writes FOLDER/last.h5, atomically; the one before becomes previous.h5. */
+PRLE_NODISCARD prle_status prle_run_save_last(const char *folder, const prle_model *model, const prle_checkpoint_info *info,
+                                              const prle_optim *optim, const prle_run_state *state);
+
+/**
+ * FOLDER/last.h5 or, where that is damaged or missing, previous.h5 into model, optim and state of every rank: rank 0 chooses, and
+ * warns. *found is false when neither is there. PRLE_EFORMAT when neither is whole. Collective.
+ */
 PRLE_NODISCARD prle_status prle_run_load(const char *folder, prle_model *model, prle_optim *optim, prle_checkpoint_info *info,
-                                         prle_run_state *state, bool *found);
+                                         prle_run_state *state, bool *found, prle_comm *comm);
 
 /**
  * Compares the options in FOLDER/config.yaml with those of a run that wants to go on there. PRLE_EINVAL names the first one that

@@ -16,7 +16,7 @@
 #include "dist/stop.h"
 #include "dist/watchdog.h"
 #include "jobs/score.h"
-#include "jobs/train/run_folder.h"
+#include "jobs/train/checkpointer.h"
 #include "nets/loss.h"
 #include "nets/plan.h"
 
@@ -42,6 +42,7 @@ typedef struct trainer {
     prle_scorer *scorer;
     double *weights; /* [plan_batch] */
 
+    prle_checkpointer *checkpointer;
     prle_checkpoint_info info;
     prle_run_state state;
     prle_jsonl *log; /* rank 0 */
@@ -225,20 +226,18 @@ out:
     return st;
 }
 
-static prle_status run_begin(trainer *t)
+/* Goes on from the checkpoint that was found, or begins; on rank 0 opens the folder. */
+static prle_status run_enter(trainer *t, bool found)
 {
-    prle_run_state fresh = {.best_auc = (double)NAN,
-                            .best_epoch = -1,
-                            .validated_step = -1,
-                            .ranks = t->comm->size,
-                            .threads = t->o->threads,
-                            .samples = t->n_train,
-                            .faces_hash = t->data->faces->content_hash,
-                            .maps_hash = t->data->maps == NULL ? 0 : t->data->maps->checksum};
-    bool found = false;
+    const prle_run_state fresh = {.best_auc = (double)NAN,
+                                  .best_epoch = -1,
+                                  .validated_step = -1,
+                                  .ranks = t->comm->size,
+                                  .threads = t->o->threads,
+                                  .samples = t->n_train,
+                                  .faces_hash = t->data->faces->content_hash,
+                                  .maps_hash = t->data->maps == NULL ? 0 : t->data->maps->checksum};
 
-    PRLE_TRY(prle_folder_make(t->o->run));
-    PRLE_TRY(prle_run_load(t->o->run, t->model, t->optim, &t->info, &t->state, &found));
     PRLE_CHECK(!found || t->o->resume, PRLE_EINVAL,
                "%s: a run is here already; add --resume to go on with it, or choose another --run", t->o->run);
     if (found) {
@@ -254,18 +253,23 @@ static prle_status run_begin(trainer *t)
     return folder_open(t, found);
 }
 
-static prle_status checkpoint_save(trainer *t, const char *name, const prle_optim *optim)
+static prle_status run_begin(trainer *t)
 {
-    prle_status st = PRLE_OK;
+    bool found = false;
 
+    PRLE_TRY(prle_run_load(t->o->run, t->model, t->optim, &t->info, &t->state, &found, t->comm));
+    return prle_comm_agree(t->comm, run_enter(t, found), "entering the run folder");
+}
+
+/* last.h5, and best.h5 where this is the best state so far. */
+static prle_status checkpoint_save(trainer *t, bool best)
+{
     t->info.epoch = t->state.epoch;
     t->info.step = t->state.step;
-    if (t->comm->rank == 0) {
+    if (t->log != NULL)
         t->state.log_bytes = prle_jsonl_bytes(t->log);
-        st = prle_run_save(t->o->run, name, t->model, &t->info, optim, &t->state);
-    }
     t->last_checkpoint = prle_clock_s();
-    return prle_comm_agree(t->comm, st, "checkpoint");
+    return prle_checkpointer_save(t->checkpointer, &t->info, &t->state, best);
 }
 
 /* ---- one step ---- */
@@ -471,7 +475,8 @@ static prle_status epoch_log(trainer *t, int64_t epoch, double auc)
 /* Asked to stop: where the run stands is saved first. */
 static prle_status stop(trainer *t)
 {
-    PRLE_TRY(checkpoint_save(t, "last.h5", t->optim));
+    PRLE_TRY(checkpoint_save(t, false));
+    PRLE_TRY(prle_checkpointer_wait(t->checkpointer));
     return PRLE_FAIL(PRLE_ESTOP,
                      "asked to stop: %s/last.h5 holds epoch %" PRId64 ", step %" PRId64 "; --resume goes on from there",
                      t->o->run, t->state.epoch + 1, t->state.epoch_step);
@@ -494,7 +499,6 @@ static prle_status epoch_end(trainer *t)
     if (best) {
         t->state.best_auc = auc;
         t->state.best_epoch = epoch;
-        PRLE_TRY(checkpoint_save(t, "best.h5", NULL));
     }
     PRLE_TRY(epoch_log(t, epoch, auc));
     t->report.last_loss = t->state.epoch_loss / (double)t->state.epoch_samples;
@@ -504,7 +508,7 @@ static prle_status epoch_end(trainer *t)
         t->state.epoch_loss = 0;
         t->state.epoch_samples = t->state.epoch_masked = 0;
     }
-    return checkpoint_save(t, "last.h5", t->optim);
+    return checkpoint_save(t, best);
 }
 
 /* After a step: a checkpoint when it is time, or when the job is asked to stop. All ranks decide alike. */
@@ -518,7 +522,7 @@ static prle_status step_end(trainer *t, bool last_of_epoch)
         return stop(t);
     if (t->o->checkpoint_minutes > 0)
         PRLE_TRY(prle_comm_max_i64(t->comm, &due, 1, "checkpoint clock"));
-    return due != 0 && !last_of_epoch ? checkpoint_save(t, "last.h5", t->optim) : PRLE_OK;
+    return due != 0 && !last_of_epoch ? checkpoint_save(t, false) : PRLE_OK;
 }
 
 /* Steps until the epoch, or the run, is over. */
@@ -578,12 +582,13 @@ static prle_status train(trainer *t)
         PRLE_TRY(epoch_end(t));
     }
     prle_progress_end(t->progress);
-    return PRLE_OK;
+    return prle_checkpointer_wait(t->checkpointer);
 }
 
 static void trainer_deinit(trainer *t)
 {
     prle_progress_destroy(t->progress);
+    prle_checkpointer_destroy(t->checkpointer);
     prle_jsonl_close(t->log);
     prle_scorer_destroy(t->scorer);
     prle_loader_destroy(t->loader);
@@ -608,7 +613,8 @@ static prle_status trainer_init(trainer *t)
     PRLE_TRY(model_make(t));
     PRLE_TRY(plans_make(t));
     PRLE_TRY(loaders_make(t));
-    return run_begin(t);
+    PRLE_TRY(prle_folder_make(t->o->run));
+    return prle_checkpointer_create(&t->checkpointer, t->o->run, t->model, t->optim, t->comm);
 }
 
 prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts, prle_comm *comm)
@@ -621,6 +627,7 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     PRLE_TRY(prle_stop_begin());
     st = trainer_init(&t);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
+    PRLE_TRY_OUT(run_begin(&t));
     PRLE_TRY_OUT(prle_grad_sum_create(&t.grad_sum, comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
     t.last_checkpoint = prle_clock_s();
     PRLE_TRY_OUT(train(&t));
@@ -629,6 +636,7 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     report->steps = t.state.step;
     report->best_auc = t.state.best_auc;
     report->best_epoch = t.state.best_epoch;
+    report->checkpoint_seconds = prle_checkpointer_seconds(t.checkpointer);
     report->seconds = prle_clock_s() - begin;
 out:
     trainer_deinit(&t);

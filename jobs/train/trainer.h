@@ -51,7 +51,7 @@ typedef struct prle_train_data {
 
 typedef struct prle_train_report {
     int64_t epochs, steps, best_epoch;
-    double best_auc, last_loss, seconds, loader_wait_seconds;
+    double best_auc, last_loss, seconds, loader_wait_seconds, checkpoint_seconds; /* of which training stood still */
     int64_t images; /* trained on by all ranks in this process's life */
 } prle_train_report;
 

@@ -66,6 +66,5 @@ int main(int argc, char **argv)
         code = modes[i].run(world);
         prle_watchdog_end();
     }
-    prle_dist_end(world, code);
-    return code;
+    return prle_dist_end(world, code);
 }

@@ -123,6 +123,5 @@ int main(int argc, char **argv)
     const prle_status st = prle_units_run(world, &opts);
     if (st != PRLE_OK)
         fprintf(stderr, "%s\n", prle_error_message());
-    prle_dist_end(world, st != PRLE_OK);
-    return st != PRLE_OK;
+    return prle_dist_end(world, st != PRLE_OK);
 }
