@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh - the whole of CI, the same on a laptop: packages, house rules, gcc and clang, all tests, sanitizers on the unit tests, and
-# the list of skipped tests. Installs what is missing from Debian (jobs/setup.sh says what). Under 25 minutes on two cores.
+# run.sh - the whole of CI, the same on a laptop: packages, house rules, gcc and clang, all tests, sanitizers on the unit tests and
+# on what has threads, and the list of skipped tests. Installs what is missing from Debian (jobs/setup.sh says what). Under 25 minutes
+# on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=../jobs/setup.sh
@@ -31,6 +32,11 @@ ctest --test-dir build/dev-clang --output-on-failure -j 2 -L unit -LE 'slow|grad
 step "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 prle_build asan
 ctest --test-dir build/asan --output-on-failure -j 2 -L unit -LE 'slow|grad|dist' | tail -n 3
+
+step "threads under ThreadSanitizer"
+prle_build tsan
+TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp exitcode=66 history_size=7" OMP_NUM_THREADS=1 ctest --test-dir build/tsan --output-on-failure -j 2 \
+    -R '^(threads|threads_on|hdf5|loader|watchdog|comm_2|grad_sum_2|units_2|stop_2|stage_1)$' | tail -n 3
 
 step "installation"
 cmake --preset release >/dev/null && cmake --build --preset release >/dev/null

@@ -123,7 +123,7 @@ static const char *damaged_file(const uint8_t *bytes, size_t n, int64_t flip)
     const char *path = in_folder("damaged.h5");
     uint8_t *copy = NULL;
 
-    assert_ok(PRLE_NEW(copy, (int64_t)n));
+    assert_ok(PRLE_NEW(copy, (int64_t)n + 1));
     memcpy(copy, bytes, n);
     if (flip >= 0)
         copy[flip] ^= 0x10;
