@@ -15,6 +15,7 @@
 #include "core/table.h"
 #include "jobs/command.h"
 #include "jobs/inspect/traces.h"
+#include "jobs/leak.h"
 #include "nets/checkpoint.h"
 
 typedef struct inspect_args {
@@ -332,6 +333,7 @@ static prle_status say_traces(answer *a, const prle_maps *maps, const char *stor
     prle_status st = PRLE_OK;
     prle_faces *faces = NULL;
     prle_traces *traces = NULL;
+    double leak;
 
     PRLE_TRY(prle_faces_open(store, &faces));
     PRLE_TRY_OUT(PRLE_NEW(traces, faces->n_methods));
@@ -342,6 +344,8 @@ static prle_status say_traces(answer *a, const prle_maps *maps, const char *stor
     for (int64_t m = 0; m < faces->n_methods; m++)
         say_trace(a, faces->method_names[m], &traces[m]);
     prle_json_end(&a->json);
+    PRLE_TRY_OUT(prle_leak_measure(&leak, maps, faces, NULL, 0));
+    say_double(a, "leak_auc", leak);
 out:
     prle_free(traces);
     prle_faces_close(faces);
@@ -548,7 +552,9 @@ const prle_command prle_command_inspect = {
              "Shows schema, attributes and datasets of any of our files; of a face store also its methods, splits and "
              "videos, of maps how much of the images they cover. Every index is checked on the way. With --faces, of fused "
              "maps by method: the share of the image they cover (region) and that the forgery changed, how much of the region "
-             "lies inside of what was changed, how much of that it covers, and how many times more than chance (lift).",
+             "lies inside of what was changed, how much of that it covers, and how many times more than chance (lift); and how "
+             "well "
+             "the maps alone tell fakes from reals (leak_auc, 0.5: not at all): detectors learn to read masks that do.",
          .examples = "prle inspect faces.h5\nprle inspect maps.h5 --verify --json\nprle inspect maps.h5 --faces faces.h5",
          .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(inspect_args),

@@ -57,11 +57,11 @@ train() {
         --balance weights --seed "$seed" --resume "${quiet[@]}" "$@"
 }
 
-# fuse NAME OPTION...
+# fuse TARGET NAME OPTION...: maps/NAME.h5 from the attention for the image's own class (label) or for "fake"
 fuse() {
-    local name=$1
-    shift
-    "${ranks[@]}" fuse --cams "$here/cams" -o "$here/maps/$name.h5" "${quiet[@]}" "$@"
+    local target=$1 name=$2
+    shift 2
+    "${ranks[@]}" fuse --cams "$here/cams-$target" -o "$here/maps/$name.h5" "${quiet[@]}" "$@"
 }
 
 # evaluate NET NAME...: the first is what the others are compared with
@@ -88,14 +88,18 @@ for seed in 1 2 3; do
     step "seed $seed: three detectors without masks, which are also the zoo"
     for net in meso4 resnet50 xception; do
         train "$net" none
-        "${ranks[@]}" cam --model "$here/runs/$net-none" --data "$here/faces.h5" --split train -o "$here/cams" "${quiet[@]}"
+        for target in label fake; do
+            "${ranks[@]}" cam --model "$here/runs/$net-none" --data "$here/faces.h5" --split train --target "$target" \
+                -o "$here/cams-$target" "${quiet[@]}"
+        done
     done
-    fuse expand
-    fuse neighbor --rule neighbor
-    fuse average --rule average
-    fuse zoo1 --zoo meso4
-    fuse zoo2 --zoo meso4,resnet50
-    for maps in expand neighbor average zoo1 zoo2; do
+    fuse label expand
+    fuse label neighbor --rule neighbor
+    fuse label average --rule average
+    fuse label zoo1 --zoo meso4
+    fuse label zoo2 --zoo meso4,resnet50
+    fuse fake fake
+    for maps in expand neighbor average zoo1 zoo2 fake; do
         "$prle" inspect "$here/maps/$maps.h5" --faces "$here/faces.h5" --json >"$here/maps/$maps.json"
     done
 
@@ -103,17 +107,17 @@ for seed in 1 2 3; do
     for kind in primary fixed random landmark; do
         train meso4 "$kind" --mask "$kind" --maps "$here/maps/expand.h5"
     done
-    for maps in neighbor average zoo1 zoo2; do
+    for maps in neighbor average zoo1 zoo2 fake; do
         train meso4 "$maps" --mask primary --maps "$here/maps/$maps.h5"
     done
-    evaluate meso4 none primary fixed random landmark neighbor average zoo1 zoo2
+    evaluate meso4 none primary fixed random landmark neighbor average zoo1 zoo2 fake
 
     step "seed $seed: resnet50 and xception with masks"
     for net in resnet50 xception; do
         train "$net" primary --mask primary --maps "$here/maps/expand.h5"
         evaluate "$net" none primary
     done
-    "$prle" show --data "$here/faces.h5" --maps "$here/maps/expand.h5" --cams "$here"/cams/*.h5 --out "$here/pictures" --log-level warn
+    "$prle" show --data "$here/faces.h5" --maps "$here/maps/expand.h5" --cams "$here"/cams-label/*.h5 --out "$here/pictures" --log-level warn
 done
 
 step "tables"

@@ -15,6 +15,7 @@
 #include "dist/sampler.h"
 #include "dist/stop.h"
 #include "dist/watchdog.h"
+#include "jobs/leak.h"
 #include "jobs/score.h"
 #include "jobs/train/checkpointer.h"
 #include "nets/loss.h"
@@ -172,6 +173,23 @@ static prle_status loaders_make(trainer *t)
     PRLE_TRY(prle_loader_create(&t->loader, t->data->faces, t->data->maps, &opts,
                                 t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch));
     return prle_scorer_create(&t->scorer, t->model, t->data->faces, &score);
+}
+
+/* Rank 0: masks that tell the label are learnt instead of faces (docs/evidence.md). */
+static prle_status leak_warn(const trainer *t)
+{
+    const double much = 0.75;
+    double auc = (double)NAN;
+
+    if (t->comm->rank != 0 || (t->o->mask.kind != PRLE_MASK_PRIMARY && t->o->mask.kind != PRLE_MASK_FIXED))
+        return PRLE_OK;
+    PRLE_TRY(prle_leak_measure(&auc, t->data->maps, t->data->faces, t->train, t->n_train));
+    if (auc >= much)
+        prle_log(PRLE_LOG_WARN, "train",
+                 "%s: masks alone tell fakes from reals (AUC %.2f, 0.5 is chance), and detectors learn to read them; `prle cam "
+                 "--target fake` makes maps that tell less, longer trained detectors better ones",
+                 t->data->maps->path, auc);
+    return PRLE_OK;
 }
 
 /* ---- the run folder ---- */
@@ -613,6 +631,7 @@ static prle_status trainer_init(trainer *t)
     PRLE_TRY(model_make(t));
     PRLE_TRY(plans_make(t));
     PRLE_TRY(loaders_make(t));
+    PRLE_TRY(leak_warn(t));
     PRLE_TRY(prle_folder_make(t->o->run));
     return prle_checkpointer_create(&t->checkpointer, t->o->run, t->model, t->optim, t->comm);
 }
