@@ -454,6 +454,25 @@ static prle_status schema_check(const prle_h5 *file, const char *schema, int max
     return PRLE_OK;
 }
 
+/* Superblocks from version 2 on have checksums, and so have all structures in files that HDF5 writes with them. In older ones
+ * nothing has: damage there makes the library itself crash. */
+static prle_status superblock_check(const char *path, int fd)
+{
+    uint8_t head[9];
+    uint64_t n_bytes = 0;
+
+    PRLE_TRY(prle_file_size(path, &n_bytes));
+    if (n_bytes >= sizeof head)
+        PRLE_TRY(prle_file_pread(fd, path, head, sizeof head, 0));
+    PRLE_CHECK(n_bytes >= sizeof head && memcmp(head, "\x89HDF\r\n\x1a\n", 8) == 0, PRLE_EFORMAT,
+               "%s: cannot open as HDF5 (not HDF5, cut off, or damaged): its signature is missing", path);
+    PRLE_CHECK(head[8] >= 2, PRLE_EFORMAT,
+               "%s: is in HDF5's old format, which has no checksums; convert it: h5repack --low=2 --high=2 %s NEW (or write it "
+               "with libver='latest')",
+               path, path);
+    return PRLE_OK;
+}
+
 static prle_status open_read(const char *path, const char *schema, int max_version, prle_h5 **out)
 {
     prle_status st = PRLE_OK;
@@ -461,7 +480,9 @@ static prle_status open_read(const char *path, const char *schema, int max_versi
     int fd = -1;
 
     PRLE_TRY(prle_file_open(path, &fd)); /* the system's own words when it is missing, a folder, not ours to read */
+    st = superblock_check(path, fd);
     prle_file_close(fd);
+    PRLE_TRY(st);
     PRLE_TRY(handle_new(path, &file));
     const hid_t access = access_list();
     file->id = H5(H5Fopen(path, H5F_ACC_RDONLY, access));

@@ -48,8 +48,8 @@ PRLE_NODISCARD prle_status prle_h5_create(const char *path, const char *schema, 
 PRLE_NODISCARD prle_status prle_h5_commit(prle_h5 *file);
 
 /**
- * Opens read only. PRLE_EFORMAT with a clear message for what is no HDF5 file, has no or another schema, or a version above
- * max_version. schema NULL takes any file, also without a schema.
+ * Opens read only. PRLE_EFORMAT with a clear message for what is no HDF5 file, is one in HDF5's old format without checksums, has
+ * no or another schema, or a version above max_version. schema NULL takes any file, also without a schema.
  */
 PRLE_NODISCARD prle_status prle_h5_open(const char *path, const char *schema, int max_version, prle_h5 **out);
 

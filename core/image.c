@@ -8,6 +8,11 @@
 #include "core/codec.h"
 #include "core/file.h"
 
+enum {
+    FREE_PIXELS = 1 << 24,        /* decoded whatever the file's length */
+    MAX_PIXELS_A_BYTE = 1100 * 8, /* deflate's limit is 1032 : 1, a pixel has a bit; JPEG stays far below */
+};
+
 struct prle_decoder {
     void *jpeg;
     prle_codec_scratch scratch;
@@ -72,10 +77,20 @@ void prle_decoder_destroy(prle_decoder *decoder)
 
 static prle_status info_read(prle_decoder *decoder, prle_image_info *out, const uint8_t *bytes, size_t n_bytes)
 {
-    if (prle_jpeg_recognise(bytes, n_bytes))
-        return prle_jpeg_info_read(decoder->jpeg, out, bytes, n_bytes);
-    PRLE_CHECK(prle_png_recognise(bytes, n_bytes), PRLE_EFORMAT, "neither JPEG nor PNG (%zu bytes)", n_bytes);
-    return prle_png_info_read(out, bytes, n_bytes);
+    prle_image_info info;
+
+    if (prle_jpeg_recognise(bytes, n_bytes)) {
+        PRLE_TRY(prle_jpeg_info_read(decoder->jpeg, &info, bytes, n_bytes));
+    } else {
+        PRLE_CHECK(prle_png_recognise(bytes, n_bytes), PRLE_EFORMAT, "neither JPEG nor PNG (%zu bytes)", n_bytes);
+        PRLE_TRY(prle_png_info_read(&info, bytes, n_bytes));
+    }
+    const int64_t pixels = info.height * info.width;
+    PRLE_CHECK(pixels <= FREE_PIXELS || (size_t)pixels / MAX_PIXELS_A_BYTE <= n_bytes, PRLE_EFORMAT,
+               "claims %lld x %lld pixels, which its %zu bytes cannot hold", (long long)info.width, (long long)info.height,
+               n_bytes);
+    *out = info;
+    return PRLE_OK;
 }
 
 static prle_status pixels_read(prle_decoder *decoder, uint8_t *pixels, const prle_image_info *info, int channels,

@@ -50,6 +50,14 @@ static void detail_add(const char *file, int line, const char *func)
     record.lines++;
 }
 
+/* Texts of a file may stand in a message: they cannot break its line, nor speak to the terminal. */
+static void keep_one_line(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7F)
+            *text = '?';
+}
+
 prle_status prle_error_set(prle_status code, const char *file, int line, const char *func, const char *fmt, ...)
 {
     char text[MESSAGE_BYTES]; /* the arguments may point into the record */
@@ -58,6 +66,7 @@ prle_status prle_error_set(prle_status code, const char *file, int line, const c
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    keep_one_line(text);
     record.code = code;
     record.lines = 0;
     memcpy(record.message, text, sizeof text);
@@ -93,6 +102,7 @@ prle_status prle_error_prefix(const char *fmt, ...)
     if (used < 0 || used >= MESSAGE_BYTES)
         used = MESSAGE_BYTES - 1;
     snprintf(text + used, sizeof text - (size_t)used, ": %s", record.message);
+    keep_one_line(text);
     memcpy(record.message, text, sizeof text);
     return record.code;
 }

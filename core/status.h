@@ -32,7 +32,7 @@ typedef enum prle_status {
 /** "PRLE_EIO", or "PRLE_E?" for a number that is none of ours. Static storage. */
 const char *prle_status_name(prle_status status);
 
-/** Writes the record (one line, values included, no newline) and returns `code`. Called by the macros below. */
+/** Writes the record (one line, values included; control characters become ?) and returns `code`. Called by the macros below. */
 prle_status prle_error_set(prle_status code, const char *file, int line, const char *func, const char *fmt, ...)
     PRLE_PRINTF(5, 6);
 

@@ -26,6 +26,10 @@ static void test_error_record(void **state)
     assert_string_equal(prle_error_message(), "image 3: a.h5: cannot read 7 bytes");
     (void)prle_error_set(PRLE_EINVAL, "f", 1, "g", "again: %s", prle_error_message());
     assert_string_equal(prle_error_message(), "again: image 3: a.h5: cannot read 7 bytes");
+    (void)prle_error_set(PRLE_EINVAL, "f", 1, "g", "column \"%s\"", "a\nb\x1b[1mc\x7f \xc3\xa9"); /* a file's own words */
+    assert_string_equal(prle_error_message(), "column \"a?b?[1mc? \xc3\xa9\"");
+    (void)prle_error_prefix("%s", "d\re");
+    assert_string_equal(prle_error_message(), "d?e: column \"a?b?[1mc? \xc3\xa9\"");
 }
 
 static void test_alloc(void **state)

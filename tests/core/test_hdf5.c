@@ -288,6 +288,8 @@ static void test_schema(void **state)
     assert_fails(prle_h5_open(in_folder("text.h5"), NULL, 0, &file), PRLE_EFORMAT, "text.h5: cannot open as HDF5");
     assert_ok(prle_file_write_atomic(in_folder("empty.h5"), "", 0));
     assert_fails(prle_h5_open(in_folder("empty.h5"), NULL, 0, &file), PRLE_EFORMAT, "cannot open as HDF5");
+    assert_ok(prle_file_write_atomic(in_folder("old.h5"), "\x89HDF\r\n\x1a\n\0\0\0\0", 12)); /* as h5py writes by default */
+    assert_fails(prle_h5_open(in_folder("old.h5"), NULL, 0, &file), PRLE_EFORMAT, "old.h5: is in HDF5's old format");
     assert_fails(prle_h5_create(in_folder("no/such/x.h5"), "prle.test", 1, &file), PRLE_EIO, "No such file");
     assert_null(file);
 }

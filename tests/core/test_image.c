@@ -228,6 +228,10 @@ static void test_refused(void **state)
     memcpy(huge, interlaced_png, sizeof huge);
     huge[18] = 0x40; /* width 5 -> 16389 */
     assert_fails(prle_image_info_read(&info, huge, sizeof huge), PRLE_EFORMAT, "16389 x 5 pixels");
+    memcpy(huge, interlaced_png, sizeof huge);
+    huge[18] = huge[22] = 0x30; /* 5 x 5 -> 12293 x 12293: 450 MB out of 101 bytes */
+    assert_fails(prle_image_decode(&out, huge, sizeof huge, 3), PRLE_EFORMAT,
+                 "claims 12293 x 12293 pixels, which its 101 bytes cannot hold");
     assert_fails(prle_image_decode(&out, cmyk_jpeg, 100, 3), PRLE_EFORMAT, "JPEG: ");
     assert_fails(prle_image_decode(&out, palette_png, sizeof palette_png - 14, 3), PRLE_EFORMAT, "ends early");
     assert_fails(prle_image_load(&out, "tests/check.h", 3), PRLE_EFORMAT, "tests/check.h: neither");
