@@ -1,5 +1,7 @@
 # cmake --install: prle, libprle.so, the headers of its rooms under include/prle/, and prle.pc.
 install(TARGETS prle RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(PROGRAMS ${CMAKE_SOURCE_DIR}/slurm/train.sbatch ${CMAKE_SOURCE_DIR}/slurm/static-stage.sbatch
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/prle/slurm)
 install(TARGETS prle_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 foreach(room IN ITEMS core nets augment dist cam fusion)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/prle FILES_MATCHING

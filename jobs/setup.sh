@@ -5,6 +5,8 @@
 # What building prle takes, and what its tests take besides.
 PRLE_BUILD_PACKAGES="gcc g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libdnnl-dev libhdf5-dev libturbojpeg0-dev libpng-dev libyaml-dev libjansson-dev"
 PRLE_TEST_PACKAGES="libcmocka-dev hdf5-tools python3 procps clang libomp-dev clang-format shellcheck git"
+# For the test of the batch scripts, which is skipped where they cannot be installed.
+PRLE_SLURM_PACKAGES="slurmctld slurmd slurm-client munge"
 
 # Installs the packages that are missing; without root or sudo, says the one line that does it and ends.
 prle_packages() {
