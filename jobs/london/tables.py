@@ -81,6 +81,12 @@ def interval(values):
     return ordered[int(0.025 * len(ordered))], ordered[int(0.975 * len(ordered)) - 1]
 
 
+def last_loss(run):
+    """The mean loss of a run's last epoch."""
+    with open(os.path.join(run, "log.jsonl")) as file:
+        return [json.loads(line) for line in file if '"epoch"' in line][-1]["loss_nats"]
+
+
 def detector_table(net, folders):
     seeds = [Seed(folder) for folder in folders]
     conditions = list(seeds[0].cells)
@@ -100,8 +106,8 @@ def detector_table(net, folders):
 
     whole = [[1] * len(seed.people) for seed in seeds]
     print(f"\n### {net}: AUC by video, mean of {len(seeds)} seeds, {sum(len(s.people) for s in seeds)} people tested\n")
-    print("| condition | seen | unseen | unseen - none |")
-    print("|---|---|---|---|")
+    print("| condition | training loss, nats | seen | unseen | unseen - none |")
+    print("|---|---|---|---|---|")
     base = [auc("none", "unseen", draw) for draw in draws]
     for condition in conditions:
         cells = []
@@ -112,26 +118,31 @@ def detector_table(net, folders):
         if condition != "none":
             here = auc(condition, "unseen", whole) - auc("none", "unseen", whole)
             difference = "%+.3f [%+.3f, %+.3f]" % (here, *interval([v - b for v, b in zip(values, base)]))
-        print(f"| {condition} | {cells[0]} | {cells[1]} | {difference} |")
+        loss = mean([last_loss(os.path.join(f, "..", "..", "runs", f"{net}-{condition}")) for f in folders])
+        print(f"| {condition} | {loss:.3f} | {cells[0]} | {cells[1]} | {difference} |")
 
 
 def maps_table(out):
     print("\n### Maps of training images: what they cover, and whether that is where the forgeries changed the faces\n")
-    print("Region: share of the image. Lift: how many times more of the region lies in the changed pixels than by chance.\n")
+    print("Region: share of the image. Lift: how many times more of the region lies in the changed pixels than by chance. Leak: AUC with which")
+    print("the maps alone, without a pixel of the image, tell fakes from reals.\n")
     methods = ["swap", "paste", "reenact", "mouth", "blend"]
-    print("| maps | region, reals | region, fakes | " + " | ".join("lift " + m for m in methods) + " |")
-    print("|---|---|---|" + "---|" * len(methods))
-    for name in ("expand", "neighbor", "average", "zoo1", "zoo2"):
-        traces = []
+    print("| maps | region, reals | region, fakes | leak | " + " | ".join("lift " + m for m in methods) + " |")
+    print("|---|---|---|---|" + "---|" * len(methods))
+    for name in ("expand", "neighbor", "average", "zoo1", "zoo2", "fake"):
+        traces, leaks = [], []
         for path in sorted(glob.glob(os.path.join(out, "seed*", "maps", name + ".json"))):
             with open(path) as file:
-                traces.append(json.load(file)["traces"])
+                answer = json.load(file)
+            traces.append(answer["traces"])
+            leaks.append(answer["leak_auc"])
         fakes = [t[m]["region"] for t in traces for m in methods if t[m]["images"] > 0]
         lifts = []
         for method in methods:
             values = [t[method]["lift"] for t in traces if t[method].get("lift") is not None]
             lifts.append("%.2f" % mean(values) if values else "-")
-        print("| %s | %.3f | %.3f | %s |" % (name, mean([t["real"]["region"] for t in traces]), mean(fakes), " | ".join(lifts)))
+        regions = mean([t["real"]["region"] for t in traces]), mean(fakes)
+        print("| %s | %.3f | %.3f | %.3f | %s |" % (name, *regions, mean(leaks), " | ".join(lifts)))
 
 
 def main():
