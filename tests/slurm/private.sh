@@ -104,8 +104,11 @@ slurm_wait() {
     while [ "$SECONDS" -lt "$end" ]; do
         state=$(scontrol -o show job "$job" | grep -oE 'JobState=[A-Z_]+|ExitCode=[0-9]+' | cut -d= -f2 | tr '\n' ' ')
         case $state in
-        PENDING* | RUNNING* | COMPLETING* | CONFIGURING* | SUSPENDED* | REQUEUED*) sleep 0.2 ;;
-        *) echo "${state% }"; return 0 ;;
+        COMPLETED* | FAILED* | CANCELLED* | TIMEOUT* | NODE_FAIL* | OUT_OF_MEMORY* | BOOT_FAIL* | DEADLINE*)
+            echo "${state% }"
+            return 0
+            ;;
+        *) sleep 0.2 ;; # pending, running, and many words for what lies between
         esac
     done
     echo "still $state after $2 s"
