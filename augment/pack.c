@@ -18,7 +18,7 @@
 
 #define PART_SCHEMA "prle.faces.part"
 
-enum { PART_VERSION = 1, UNIT = 256, MAX_FILE_BYTES = 1 << 26, MAX_SKIPS_LOGGED = 20, MESSAGE_BYTES = 256 };
+enum { PART_VERSION = 1, UNIT = 256, MAX_FILE_BYTES = 1 << 26, MAX_SKIPS_LOGGED = 20, MESSAGE_BYTES = 256, LOCK_WAIT_S = 2 };
 
 /* What became of an image; a bit each in the part's `state`. */
 enum { SKIPPED = 1, RESIZED = 2, MASK_BAD = 4 };
@@ -30,6 +30,7 @@ typedef struct job {
     char *parts;   /* folder */
     char plan[17]; /* hash of the tree and the options: parts of another plan are made anew */
     int64_t n_logged;
+    int lock; /* file descriptor */
 } job;
 
 /* One image on its way into a part. */
@@ -441,8 +442,21 @@ static prle_status job_begin(job *j)
     PRLE_TRY(prle_path_folder(opts->out, &folder));
     const prle_status st = prle_folder_make(folder);
     prle_free(folder);
+    return st;
+}
+
+/* From here on nobody else makes this store. */
+static prle_status folder_claim(job *j)
+{
+    char *path = NULL;
+
+    PRLE_TRY(prle_folder_make(j->parts));
+    PRLE_TRY(prle_path_join(j->parts, "lock", &path));
+    const prle_status st = prle_file_lock(path, false, LOCK_WAIT_S, &j->lock);
+    prle_free(path);
     PRLE_TRY(st);
-    return prle_file_remove_stale_of(opts->out);
+    PRLE_TRY(prle_file_remove_stale_of(j->opts->out));
+    return prle_file_remove_stale(j->parts, NULL);
 }
 
 static prle_status part_make(job *j, int64_t unit)
@@ -465,8 +479,7 @@ static prle_status parts_make(job *j)
     prle_progress *progress = NULL;
     prle_progress_opts opts = PRLE_PROGRESS_OPTS_DEFAULT;
 
-    PRLE_TRY(prle_folder_make(j->parts));
-    PRLE_TRY(prle_file_remove_stale(j->parts, NULL));
+    PRLE_TRY(folder_claim(j));
     opts.what = "pack";
     opts.total = j->tree.n;
     if (j->opts->progress)
@@ -532,7 +545,7 @@ static prle_status report_make(const job *j, prle_pack_report *report)
 prle_status prle_pack_run(const prle_pack_opts *opts, prle_pack_report *report)
 {
     prle_status st = PRLE_OK;
-    job j = {.opts = opts};
+    job j = {.opts = opts, .lock = -1};
     prle_pack_report made = {0};
 
     PRLE_TRY_OUT(job_begin(&j));
@@ -546,6 +559,7 @@ prle_status prle_pack_run(const prle_pack_opts *opts, prle_pack_report *report)
     classes_warn(&made);
     *report = made;
 out:
+    prle_file_close(j.lock);
     prle_tree_deinit(&j.tree);
     prle_free(j.parts);
     return st;

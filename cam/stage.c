@@ -102,7 +102,6 @@ static prle_status stage_init(stage *s)
 
     PRLE_TRY(prle_asprintf(&s->path, "%s/%s.h5", s->o->out, member));
     PRLE_TRY(prle_asprintf(&s->parts, "%s/%s.parts", s->o->out, member));
-    PRLE_TRY(prle_folder_make(s->o->out));
     query.split = s->o->split;
     PRLE_TRY(prle_faces_select(s->faces, &query, &s->index, &s->n));
     PRLE_CHECK(s->n > 0, PRLE_EFORMAT, "%s: no images in split %s", s->faces->path, prle_split_name(s->o->split));
@@ -128,7 +127,8 @@ static prle_status stage_init(stage *s)
                               .weights = prle_hash_print(s->o->weights_hash, s->weights),
                               .faces = prle_hash_print(s->faces->content_hash, s->faces_hash)};
     prle_cam_engine_size(s->engine, &s->info.height, &s->info.width);
-    return PRLE_NEW(s->cam, PRLE_UNIT_ITEMS * s->info.height * s->info.width);
+    PRLE_TRY(PRLE_NEW(s->cam, PRLE_UNIT_ITEMS * s->info.height * s->info.width));
+    return prle_folder_make(s->o->out);
 }
 
 /* Rank 0: whether the finished file is there, made as we would make it; its parts are not needed then. */

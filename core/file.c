@@ -8,12 +8,15 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/log.h"
 
-enum { MAX_IO_BYTES = 1 << 30, MAX_OPEN_FOLDERS = 16 };
+enum { MAX_IO_BYTES = 1 << 30, MAX_OPEN_FOLDERS = 16, LOCK_POLL_MS = 50 };
 
 static atomic_int_fast64_t n_calls, fail_at;
 
@@ -96,6 +99,38 @@ void prle_file_close(int fd)
 {
     if (fd >= 0)
         close(fd);
+}
+
+static prle_status lock_wait(int fd, const char *path, int how, double wait_s)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
+    const int tries = (int)(wait_s * 1000 / LOCK_POLL_MS) + 1;
+
+    for (int i = 0; i < tries; i++) {
+        if (flock(fd, how | LOCK_NB) == 0)
+            return PRLE_OK;
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            prle_log(PRLE_LOG_WARN, "core", "%s: cannot lock (%s): do not start two runs there", path, strerror(errno));
+            return PRLE_OK;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return PRLE_FAIL(PRLE_EIO, "%.*s: another run works there (it held its lock for %g s): wait for its end or stop it",
+                     (int)(prle_path_name(path) - path), path, wait_s);
+}
+
+prle_status prle_file_lock(const char *path, bool shared, double wait_s, int *fd)
+{
+    prle_status st = PRLE_OK;
+    int opened = -1;
+
+    PRLE_TRY(open_fd(path, O_RDWR | O_CREAT, "open", &opened));
+    PRLE_TRY_OUT(lock_wait(opened, path, shared ? LOCK_SH : LOCK_EX, wait_s));
+    *fd = opened;
+    opened = -1;
+out:
+    prle_file_close(opened);
+    return st;
 }
 
 prle_status prle_file_read_limited(const char *path, size_t limit_bytes, uint8_t **bytes, size_t *n_bytes)

@@ -69,6 +69,13 @@ PRLE_NODISCARD prle_status prle_file_open(const char *path, int *fd);
 void prle_file_close(int fd); /* negative is fine */
 
 /**
+ * Makes the file where it is missing and locks it until prle_file_close (or this process's end): for itself, or shared with
+ * others who share it. Waits up to wait_s for an earlier run that is still dying; then PRLE_EIO names the folder where another
+ * run works. A file system without locks is only warned about.
+ */
+PRLE_NODISCARD prle_status prle_file_lock(const char *path, bool shared, double wait_s, int *fd);
+
+/**
  * n_bytes from offset: one system call where the kernel gives all at once. Threads may share the descriptor. `path` is for the
  * message. PRLE_EFORMAT when the file ends before.
  */

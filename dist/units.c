@@ -1,13 +1,8 @@
 /* units.c - see units.h. */
 #include "dist/units.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/file.h"
@@ -16,10 +11,7 @@
 #include "dist/stop.h"
 #include "dist/watchdog.h"
 
-enum {
-    ROUND_UNITS = 8, /* units of each rank between two meetings of all */
-    LOCK_POLL_MS = 50,
-};
+enum { ROUND_UNITS = 8 }; /* units of each rank between two meetings of all */
 
 /** One run of a stage, on one rank. */
 typedef struct units_run {
@@ -58,45 +50,19 @@ static int64_t unit_count(const units_run *run, int64_t unit)
     return left < run->opts->items_per_unit ? left : run->opts->items_per_unit;
 }
 
-/* Locks `how` (LOCK_EX, LOCK_SH), waiting for ranks of an earlier run to die. A file system without locks is only warned about.
- */
-static prle_status lock_wait(const units_run *run, int file, int how)
-{
-    const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
-    const int tries = (int)(run->opts->lock_wait_s * 1000 / LOCK_POLL_MS) + 1;
-
-    for (int i = 0; i < tries; i++) {
-        if (flock(file, how | LOCK_NB) == 0)
-            return PRLE_OK;
-        if (errno != EWOULDBLOCK && errno != EINTR) {
-            prle_log(PRLE_LOG_WARN, "dist", "%s: cannot lock (%s): do not start two runs there", run->opts->parts_dir,
-                     strerror(errno));
-            return PRLE_OK;
-        }
-        nanosleep(&pause, NULL);
-    }
-    return PRLE_FAIL(PRLE_EIO, "%s: another run works there (it held its lock for %g s): wait for its end or stop it",
-                     run->opts->parts_dir, run->opts->lock_wait_s);
-}
-
-static prle_status lock_take(const units_run *run, const char *name, int how, int *file)
+static prle_status lock_take(const units_run *run, const char *name, bool shared, int *file)
 {
     char *path = NULL;
-    prle_status st = PRLE_OK;
 
     PRLE_TRY(prle_path_join(run->opts->parts_dir, name, &path));
-    *file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    PRLE_CHECK_OUT(*file >= 0, PRLE_EIO, "%s: cannot open: %s", path, strerror(errno));
-    PRLE_TRY_OUT(lock_wait(run, *file, how));
-out:
+    const prle_status st = prle_file_lock(path, shared, run->opts->lock_wait_s, file);
     prle_free(path);
     return st;
 }
 
 static void lock_drop(int *file)
 {
-    if (*file >= 0)
-        close(*file);
+    prle_file_close(*file);
     *file = -1;
 }
 
@@ -131,14 +97,14 @@ out:
 static prle_status folder_open(units_run *run)
 {
     PRLE_TRY(prle_folder_make(run->opts->parts_dir));
-    PRLE_TRY(lock_take(run, "lock", LOCK_EX, &run->lock));
-    PRLE_TRY(lock_take(run, "presence", LOCK_EX, &run->presence));
+    PRLE_TRY(lock_take(run, "lock", false, &run->lock));
+    PRLE_TRY(lock_take(run, "presence", false, &run->presence));
     lock_drop(&run->presence);
     PRLE_TRY(prle_file_remove_stale(run->opts->parts_dir, NULL));
     return folder_list(run);
 }
 
-static prle_status folder_join(units_run *run) { return lock_take(run, "presence", LOCK_SH, &run->presence); }
+static prle_status folder_join(units_run *run) { return lock_take(run, "presence", true, &run->presence); }
 
 static prle_status unit_check(units_run *run, int64_t unit, bool *whole)
 {

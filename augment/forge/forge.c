@@ -12,13 +12,17 @@
 #include "core/log.h"
 #include "core/text.h"
 
-enum { GENERATOR_VERSION = 1 }; /* raise when the same settings give other pixels */
+enum {
+    GENERATOR_VERSION = 1, /* raise when the same settings give other pixels */
+    LOCK_WAIT_S = 2,
+};
 
 typedef struct job {
     const prle_forge_opts *opts;
     prle_forge_photos photos;
     prle_forge_plan plan;
     int64_t n_done, n_found;
+    int lock; /* file descriptor */
 } job;
 
 static prle_status opts_check(const prle_forge_opts *o)
@@ -81,6 +85,18 @@ static void first_difference(const char *a, const char *b, char text[80])
     snprintf(text, 80, "%.*s", n < 79 ? (int)n : 79, a + line);
 }
 
+/* Nobody else fills the folder as long as this run lives. */
+static prle_status folder_lock(job *j)
+{
+    char *path = NULL;
+
+    PRLE_TRY(prle_folder_make(j->opts->out));
+    PRLE_TRY(path_in(j, "", ".lock", &path));
+    const prle_status st = prle_file_lock(path, false, LOCK_WAIT_S, &j->lock);
+    prle_free(path);
+    return st;
+}
+
 /* Claims the folder for these settings, or finds that it was made with them. */
 static prle_status settings_claim(const job *j)
 {
@@ -91,7 +107,6 @@ static prle_status settings_claim(const job *j)
     PRLE_TRY_OUT(path_in(j, "", "forge.json", &path));
     PRLE_TRY_OUT(settings_print(j, &text));
     if (!prle_file_exists(path)) {
-        PRLE_TRY_OUT(prle_folder_make(j->opts->out));
         PRLE_TRY_OUT(prle_file_write_atomic(path, text, strlen(text)));
         goto out;
     }
@@ -255,12 +270,13 @@ out:
 
 prle_status prle_forge_run(const prle_forge_opts *opts, prle_forge_report *report)
 {
-    job j = {.opts = opts};
+    job j = {.opts = opts, .lock = -1};
     prle_status st = PRLE_OK;
 
     PRLE_TRY_OUT(opts_check(opts));
     PRLE_TRY_OUT(prle_forge_photos_load(&j.photos, opts->src));
     PRLE_TRY_OUT(prle_forge_plan_make(&j.plan, &j.photos, opts));
+    PRLE_TRY_OUT(folder_lock(&j));
     PRLE_TRY_OUT(settings_claim(&j));
     PRLE_TRY_OUT(leftovers_remove(&j));
     PRLE_TRY_OUT(videos_make(&j));
@@ -273,6 +289,7 @@ prle_status prle_forge_run(const prle_forge_opts *opts, prle_forge_report *repor
         memcpy(report->n_identities, j.plan.n_identities, sizeof report->n_identities);
     }
 out:
+    prle_file_close(j.lock);
     prle_forge_plan_deinit(&j.plan);
     prle_forge_photos_deinit(&j.photos);
     return st;

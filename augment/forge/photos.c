@@ -249,6 +249,18 @@ static prle_status fringe_measure(double *out, swatch *s, const double tint[3])
     return PRLE_OK;
 }
 
+/* A face may be cut by the picture's edge, not lie outside of it. */
+static prle_status place_check(const prle_forge_photo *photo, const prle_image *image)
+{
+    double distance;
+    const prle_point eyes = prle_face_eyes(photo->landmark, &distance);
+
+    PRLE_CHECK(eyes.x >= 0 && eyes.y >= 0 && eyes.x < (double)image->width && eyes.y < (double)image->height, PRLE_EFORMAT,
+               "%s: the face lies outside of the picture: its eyes are around (%g, %g), the picture is %lld x %lld", photo->path,
+               eyes.x, eyes.y, (long long)image->width, (long long)image->height);
+    return PRLE_OK;
+}
+
 static prle_status colours_measure(prle_forge_photo *photo)
 {
     prle_image image = {0};
@@ -256,6 +268,7 @@ static prle_status colours_measure(prle_forge_photo *photo)
     prle_status st = PRLE_OK;
 
     PRLE_TRY_OUT(prle_image_load(&image, photo->path, 3));
+    PRLE_TRY_OUT(place_check(photo, &image));
     PRLE_TRY_OUT(swatch_make(&s, photo, &image));
     PRLE_TRY_OUT(mean_colour(photo->tint, &s, s.at, PRLE_LANDMARKS));
     PRLE_TRY_OUT(fringe_measure(&photo->fringe, &s, photo->tint));

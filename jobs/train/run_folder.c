@@ -58,8 +58,20 @@ static prle_status state_read(prle_h5 *file, prle_run_state *state)
 }
 
 enum { LAST, PREVIOUS, N_NAMES, NONE = -1 };
+enum { LOCK_WAIT_S = 10 }; /* for ranks of an earlier run that are still dying */
 
 static const char *const names[N_NAMES] = {[LAST] = "last.h5", [PREVIOUS] = "previous.h5"};
+
+prle_status prle_run_lock(const char *folder, int *lock)
+{
+    char *path = NULL;
+
+    PRLE_TRY(prle_folder_make(folder));
+    PRLE_TRY(prle_path_join(folder, "lock", &path));
+    const prle_status st = prle_file_lock(path, false, LOCK_WAIT_S, lock);
+    prle_free(path);
+    return st;
+}
 
 static prle_status save(const char *path, const prle_model *model, const prle_checkpoint_info *info, const prle_optim *optim,
                         const prle_run_state *state, const char *keep_as)

@@ -19,6 +19,10 @@ typedef struct prle_run_state {
     uint64_t faces_hash, maps_hash; /* content; 0: no maps */
 } prle_run_state;
 
+/** Makes the folder and claims it for this run until *lock is given to prle_file_close; PRLE_EIO when another run works there.
+ * Rank 0 calls it. */
+PRLE_NODISCARD prle_status prle_run_lock(const char *folder, int *lock);
+
 /** Writes FOLDER/best.h5, atomically. */
 PRLE_NODISCARD prle_status prle_run_save_best(const char *folder, const prle_model *model, const prle_checkpoint_info *info,
                                               const prle_run_state *state);

@@ -46,7 +46,8 @@ typedef struct trainer {
     prle_checkpointer *checkpointer;
     prle_checkpoint_info info;
     prle_run_state state;
-    prle_jsonl *log; /* rank 0 */
+    prle_jsonl *log; /* rank 0, as the next */
+    int lock;        /* of the run folder */
     prle_progress *progress;
     double last_checkpoint; /* seconds */
     prle_train_report report;
@@ -619,6 +620,7 @@ static void trainer_deinit(trainer *t)
     prle_free(t->weights);
     prle_free(t->train);
     prle_free(t->val);
+    prle_file_close(t->lock);
 }
 
 static prle_status trainer_init(trainer *t)
@@ -632,14 +634,15 @@ static prle_status trainer_init(trainer *t)
     PRLE_TRY(plans_make(t));
     PRLE_TRY(loaders_make(t));
     PRLE_TRY(leak_warn(t));
-    PRLE_TRY(prle_folder_make(t->o->run));
+    if (t->comm->rank == 0)
+        PRLE_TRY(prle_run_lock(t->o->run, &t->lock));
     return prle_checkpointer_create(&t->checkpointer, t->o->run, t->model, t->optim, t->comm);
 }
 
 prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts, prle_comm *comm)
 {
     prle_status st = PRLE_OK;
-    trainer t = {.o = opts, .data = data, .comm = comm};
+    trainer t = {.o = opts, .data = data, .comm = comm, .lock = -1};
     const prle_grad_sum_opts sum = {.mode = opts->grad_sum, .bucket_bytes = PRLE_GRAD_SUM_OPTS_DEFAULT.bucket_bytes};
     const double begin = prle_clock_s();
 
