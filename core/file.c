@@ -32,7 +32,16 @@ bool prle_io_fails(void)
     return true;
 }
 
-#define FAIL_ERRNO(path, what) PRLE_FAIL(PRLE_EIO, "%s: cannot %s: %s", (path), (what), strerror(errno))
+const char *prle_io_reason(int error)
+{
+    static _Thread_local char text[128];
+    const bool full = error == ENOSPC || error == EDQUOT;
+
+    snprintf(text, sizeof text, "%s%s", strerror(error), full ? ": free some, then run again" : "");
+    return text;
+}
+
+#define FAIL_ERRNO(path, what) PRLE_FAIL(PRLE_EIO, "%s: cannot %s: %s", (path), (what), prle_io_reason(errno))
 
 static prle_status write_all(int fd, const char *path, const uint8_t *bytes, size_t n_bytes)
 {
@@ -187,7 +196,7 @@ static prle_status rename_durably(const char *tmp_path, const char *path)
 
     PRLE_TRY(prle_path_folder(path, &folder));
     if (prle_io_fails() || rename(tmp_path, path) != 0) {
-        st = PRLE_FAIL(PRLE_EIO, "%s: cannot rename to %s: %s", tmp_path, path, strerror(errno));
+        st = PRLE_FAIL(PRLE_EIO, "%s: cannot rename to %s: %s", tmp_path, path, prle_io_reason(errno));
         goto out;
     }
     PRLE_TRY_OUT(sync_path(folder, O_DIRECTORY));

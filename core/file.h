@@ -101,6 +101,9 @@ const char *prle_path_name(const char *path);
 /** "a/b" of "a/b/c.h5", "." of "c.h5", "/" of "/c.h5". prle_free it. */
 PRLE_NODISCARD prle_status prle_path_folder(const char *path, char **out);
 
+/** The system's words for `error`, with the way out where a disk is full. Good until this thread's next call. */
+const char *prle_io_reason(int error);
+
 /** Tests: the nth file or HDF5 call from now (1 = the next) fails; 0 turns it off. */
 void prle_io_fail_at(int64_t nth);
 

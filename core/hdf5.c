@@ -96,6 +96,7 @@ static herr_t deepest(unsigned at, const H5E_error2_t *error, void *text)
 /* "FILE: cannot WHAT NAME: <HDF5's innermost words>". To be called before the next HDF5 call, which forgets them. */
 static prle_status fail(prle_status code, const prle_h5 *file, const char *what, const char *name)
 {
+    static const int full[] = {ENOSPC, EDQUOT};
     char text[256] = "";
 
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, deepest, text);
@@ -106,9 +107,12 @@ static prle_status fail(prle_status code, const prle_h5 *file, const char *what,
     } else {
         words = text;
     }
-    const char *path = file->path;
+    const char *path = file->path, *reason = words;
+    for (size_t i = 0; i < sizeof full / sizeof full[0]; i++)
+        if (strcmp(words, strerror(full[i])) == 0)
+            reason = prle_io_reason(full[i]);
     return PRLE_FAIL(code, "%s: cannot %s%s%s%s%s%s", path, what, name == NULL ? "" : " '", name == NULL ? "" : name,
-                     name == NULL ? "" : "'", words[0] == '\0' ? "" : ": ", words);
+                     name == NULL ? "" : "'", reason[0] == '\0' ? "" : ": ", reason);
 }
 
 static prle_status fail_read(const prle_h5 *file, const char *what, const char *name)

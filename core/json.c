@@ -13,6 +13,7 @@
 
 #include "core/alloc.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "core/version.h"
 
@@ -211,8 +212,12 @@ prle_status prle_jsonl_append(prle_jsonl *log, prle_json_writer *json)
     const size_t n = strlen(text) + 1;
     text[n - 1] = '\n'; /* in place of the zero */
     const ssize_t written = write(log->fd, text, n);
-    PRLE_CHECK_OUT(written == (ssize_t)n, PRLE_EIO, "%s: cannot write: %s", log->path,
-                   written < 0 ? strerror(errno) : "no space is left");
+    if (written != (ssize_t)n) {
+        st = PRLE_FAIL(PRLE_EIO, "%s: cannot write: %s", log->path, prle_io_reason(written < 0 ? errno : ENOSPC));
+        if (ftruncate(log->fd, (off_t)log->n_bytes) != 0) /* no half a line stays; the next run would cut it, too */
+            prle_log(PRLE_LOG_WARN, "core", "%s: cannot cut: %s", log->path, strerror(errno));
+        goto out;
+    }
     log->n_bytes += written;
 out:
     prle_free(text);

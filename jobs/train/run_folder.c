@@ -58,7 +58,7 @@ static prle_status state_read(prle_h5 *file, prle_run_state *state)
 }
 
 enum { LAST, PREVIOUS, N_NAMES, NONE = -1 };
-enum { LOCK_WAIT_S = 10 }; /* for ranks of an earlier run that are still dying */
+enum { LOCK_WAIT_S = 5 }; /* for ranks of an earlier run that are still dying */
 
 static const char *const names[N_NAMES] = {[LAST] = "last.h5", [PREVIOUS] = "previous.h5"};
 
