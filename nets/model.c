@@ -14,6 +14,7 @@ prle_status prle_model_create(prle_model **out, const char *net, const prle_net_
     const size_t size = prle_dtype_bytes(dtype);
 
     PRLE_CHECK(dtype != PRLE_BF16, PRLE_EINVAL, "a model's masters are f32 or f64");
+    PRLE_CHECK(opts->classes <= 2, PRLE_EINVAL, "%" PRId64 " logits: 1 or 2", opts->classes);
     PRLE_TRY(PRLE_NEW(model, 1));
     model->opts = *opts;
     model->dtype = dtype;

@@ -22,7 +22,7 @@ prle_status prle_net_build(prle_graph **out, const char *net, const prle_net_opt
     char names[256] = "";
     prle_graph *g = NULL;
 
-    PRLE_CHECK(opts->classes == 1 || opts->classes == 2, PRLE_EINVAL, "%" PRId64 " logits: 1 or 2", opts->classes);
+    PRLE_CHECK(opts->classes >= 1, PRLE_EINVAL, "%" PRId64 " logits: at least 1", opts->classes);
     for (int i = 0; i < N_NETS; i++) {
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i > 0 ? ", " : "", nets[i].name);
         if (strcmp(net, nets[i].name) != 0)

@@ -9,7 +9,7 @@ extern "C" {
 /** The picture and the answer a network is built for. */
 typedef struct prle_net_opts {
     int64_t height, width; /* pixels; three channels */
-    int64_t classes;       /* logits: 2 (softmax; fake = 1), or 1 (sigmoid) */
+    int64_t classes;       /* logits: 2 (softmax; fake = 1), or 1 (sigmoid); a graph alone may have any number */
 } prle_net_opts;
 #define PRLE_NET_OPTS_DEFAULT ((prle_net_opts){.height = 256, .width = 256, .classes = 2})
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "nets/plan_impl.h"
 
@@ -119,6 +120,7 @@ void prle_plan_destroy(prle_plan *plan)
     prle_free(plan->grad);
     prle_free(plan->segment_uses);
     prle_free(plan->segment_written);
+    prle_free(plan->step_seconds);
     prle_free(plan);
 }
 
@@ -197,6 +199,27 @@ static prle_status step_run(prle_plan *plan, const plan_step *s)
     return PRLE_OK;
 }
 
+/* Step i; where a profile is wanted, the time it takes is added up. */
+static prle_status step_run_timed(prle_plan *plan, int i)
+{
+    const double begin = plan->step_seconds != NULL ? prle_clock_s() : 0;
+
+    PRLE_TRY(step_run(plan, &plan->steps[i]));
+    if (plan->step_seconds != NULL)
+        plan->step_seconds[i] += prle_clock_s() - begin;
+    return PRLE_OK;
+}
+
+static prle_status pack_run_timed(prle_plan *plan)
+{
+    const double begin = plan->step_seconds != NULL ? prle_clock_s() : 0;
+
+    PRLE_TRY(plan_pack_run(plan));
+    if (plan->step_seconds != NULL)
+        plan->step_seconds[plan->n_steps] += prle_clock_s() - begin;
+    return PRLE_OK;
+}
+
 static void info_set(prle_plan *plan, const prle_op_run_info *info)
 {
     plan->info = info != NULL ? *info : (prle_op_run_info){.n_valid = plan->opts.batch};
@@ -205,9 +228,9 @@ static void info_set(prle_plan *plan, const prle_op_run_info *info)
 prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info)
 {
     info_set(plan, info);
-    PRLE_TRY(plan_pack_run(plan));
+    PRLE_TRY(pack_run_timed(plan));
     for (int i = 0; i < plan->n_forward; i++) {
-        PRLE_TRY(step_run(plan, &plan->steps[i]));
+        PRLE_TRY(step_run_timed(plan, i));
         if (plan->steps[i].counter != NULL)
             ++*plan->steps[i].counter;
     }
@@ -223,7 +246,7 @@ prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, pr
     for (int i = plan->n_forward; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
 
-        PRLE_TRY(step_run(plan, s));
+        PRLE_TRY(step_run_timed(plan, i));
         if (ready != NULL && s->grads_count > 0)
             PRLE_TRY(ready(ctx, s->grads_first, s->grads_count));
     }

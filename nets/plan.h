@@ -72,6 +72,23 @@ typedef struct prle_plan_stats {
 } prle_plan_stats;
 prle_plan_stats prle_plan_stats_get(const prle_plan *plan);
 
+/** Where the time goes: one step of a plan. */
+typedef struct prle_plan_profile {
+    const char *node;  /* whose work it is; borrowed */
+    prle_op_kind kind; /* what was done: the node's own operator, or a reorder or sum for it */
+    prle_op_pass pass;
+    bool backward;    /* part of the backward pass */
+    const char *impl; /* "dnnl", "ref"; "pack": weights brought into the layouts that the steps read */
+    double seconds;   /* of all runs since prle_plan_profile_begin */
+    size_t bytes;     /* of one run, at least: each argument read or written once, scratch not counted */
+    double flop;      /* of one run: 2 per multiply-accumulate of a convolution or linear layer, 0 for all else */
+} prle_plan_profile;
+
+/** From here on each step is timed, beginning at zero. A plan that nobody asks this of takes no times. */
+PRLE_NODISCARD prle_status prle_plan_profile_begin(prle_plan *plan);
+int prle_plan_profile_count(const prle_plan *plan); /* 0 before begin */
+prle_plan_profile prle_plan_profile_get(const prle_plan *plan, int i);
+
 #ifdef __cplusplus
 }
 #endif

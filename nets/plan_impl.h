@@ -1,4 +1,4 @@
-/* plan_impl.h - the inside of a plan, shared by plan.c, plan_build.c, groups.c, pack.c and arena.c only. */
+/* plan_impl.h - the inside of a plan, shared by plan.c, plan_build.c, plan_profile.c, groups.c, pack.c and arena.c only. */
 #pragma once
 #include "core/alloc.h"
 #include "nets/plan.h"
@@ -109,6 +109,7 @@ struct prle_plan {
     size_t arena_bytes, scratch_bytes;
     void *arena, *scratch;
     prle_op_run_info info; /* of the current run; steps point to it */
+    double *step_seconds;  /* [n_steps + 1] prle_plan_profile_begin; the last: packing. NULL: nothing is timed */
 };
 
 /** Which nodes are computed together, in order: fills groups, alias, carries. */

@@ -30,14 +30,18 @@ static void test_errors(void **state)
 {
     (void)state;
     prle_graph *g = NULL;
+    prle_model *model = NULL;
     prle_net_opts opts = PRLE_NET_OPTS_DEFAULT;
 
     assert_fails(prle_net_build(&g, "resnet51", &opts), PRLE_EINVAL, "xception, resnet50, meso4");
     opts.height = 2;
     assert_fails(prle_net_build(&g, "xception", &opts), PRLE_ESHAPE, "conv1");
-    opts = (prle_net_opts){.height = 64, .width = 64, .classes = 3};
-    assert_fails(prle_net_build(&g, "meso4", &opts), PRLE_EINVAL, "3 logits");
+    opts = (prle_net_opts){.height = 64, .width = 64, .classes = 0};
+    assert_fails(prle_net_build(&g, "meso4", &opts), PRLE_EINVAL, "0 logits");
     assert_null(g);
+    opts.classes = 3;
+    assert_fails(prle_model_create(&model, "meso4", &opts, PRLE_F32), PRLE_EINVAL, "3 logits");
+    assert_null(model);
 }
 
 static void test_init(void **state)

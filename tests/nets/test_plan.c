@@ -2,7 +2,9 @@
 #include <math.h>
 
 #include "core/alloc.h"
+#include "core/op/cost.h"
 #include "core/rng.h"
+#include "nets/card.h"
 #include "nets/loss.h"
 #include "nets/optim.h"
 #include "nets/plan.h"
@@ -339,6 +341,37 @@ static void test_loss_closed_form(void **state)
     assert_true(isnan(prle_loss(&nan_logit, 1, 1, PRLE_F64, y, NULL, 1, NULL)));
 }
 
+/* Times are taken only when asked for, and flop is what the graph says: once forward, once for each gradient. */
+static void test_profile(void **state)
+{
+    (void)state;
+    fixture f =
+        make("resnet50", prle_device_cpu(), (prle_plan_opts){.dtype = PRLE_F32, .batch_stats = true, .param_grads = true});
+    const prle_op_desc *stem = &f.model->graph->node[1].desc;
+    double flop[2] = {0, 0}, seconds = 0;
+
+    loss_of(&f);
+    assert_int_equal(prle_plan_profile_count(f.plan), 0);
+    assert_ok(prle_plan_profile_begin(f.plan));
+    loss_of(&f);
+    assert_ok(prle_plan_backward(f.plan, NULL, NULL, NULL));
+    for (int i = 0; i < prle_plan_profile_count(f.plan); i++) {
+        const prle_plan_profile p = prle_plan_profile_get(f.plan, i);
+        assert_true(p.seconds >= 0 && p.bytes > 0);
+        flop[p.backward] += p.flop;
+        seconds += p.seconds;
+        if (p.kind == PRLE_OP_CONV2D && strcmp(p.node, "conv1") == 0 && !p.backward)
+            assert_true(p.bytes >= sizeof(float) * (size_t)(BATCH * (3 + 64 / 4) * PIXELS * PIXELS + 64 * 3 * 7 * 7));
+    }
+    assert_true(seconds > 0);
+    assert_true(flop[0] == 2 * BATCH * prle_card_of(f.model->graph).macs);
+    assert_true(flop[1] == 2 * flop[0] - 2 * BATCH * prle_op_macs(stem)); /* nobody asks for the gradient of the pictures */
+    assert_ok(prle_plan_profile_begin(f.plan));
+    for (int i = 0; i < prle_plan_profile_count(f.plan); i++)
+        assert_true(prle_plan_profile_get(f.plan, i).seconds == 0);
+    drop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_ready_covers_all),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_option_errors),
+        cmocka_unit_test(test_profile),
         cmocka_unit_test(test_adam_closed_form),
         cmocka_unit_test(test_loss_closed_form),
     };

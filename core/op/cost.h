@@ -1,0 +1,19 @@
+/* cost.h - the arithmetic of an operator, counted from its shapes. */
+#pragma once
+#include "core/op/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Multiply-accumulates of one forward pass of a convolution or a linear layer, for the batch in desc; biases are not counted.
+ * 0 for every other operator: those take the time of their bytes, not of their arithmetic.
+ *
+ *   convolution  B K P Q (C / groups) R S      linear  B K C
+ */
+double prle_op_macs(const prle_op_desc *desc);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,37 @@
+/* card.c - see card.h. */
+#include "nets/card.h"
+
+#include <string.h>
+
+#include "core/op/cost.h"
+
+/* Of the public implementations, the Xceptions (F3-Net is built on one) pool by a function call. */
+static bool pools_by_module(const prle_graph *g)
+{
+    return strncmp(g->name, "xception", 8) != 0 && strncmp(g->name, "f3net", 5) != 0;
+}
+
+static double macs_paper(const prle_graph *g, const prle_op_desc *desc)
+{
+    const double n_out = (double)prle_shape_count(&desc->out);
+
+    if (desc->kind == PRLE_OP_BATCH_NORM)
+        return 4 * n_out;
+    if (desc->kind == PRLE_OP_POOL && desc->u.pool.global && pools_by_module(g))
+        return n_out * (double)(desc->in[0].dim[2] * desc->in[0].dim[3] + 1);
+    return prle_op_macs(desc);
+}
+
+prle_card prle_card_of(const prle_graph *g)
+{
+    prle_card card = {.n_params = g->n_weights};
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const prle_op_desc *desc = &g->node[i].desc;
+
+        card.macs += prle_op_macs(desc);
+        card.macs_paper += macs_paper(g, desc);
+        card.n_values += prle_shape_count(&desc->out);
+    }
+    return card;
+}
