@@ -134,10 +134,10 @@ prle_node prle_graph_conv(prle_graph *g, prle_node x, const char *name, prle_con
                                               .kernel_h = o.kernel,
                                               .kernel_w = o.kernel,
                                               .stride = o.stride > 0 ? o.stride : 1,
-                                              .pad_top = o.pad,
-                                              .pad_left = o.pad,
-                                              .pad_bottom = o.pad,
-                                              .pad_right = o.pad,
+                                              .pad_top = o.pad + o.pads.top,
+                                              .pad_left = o.pad + o.pads.left,
+                                              .pad_bottom = o.pad + o.pads.bottom,
+                                              .pad_right = o.pad + o.pads.right,
                                               .groups = o.groups > 0 ? o.groups : 1,
                                               .bias = o.bias};
     const prle_node node = node_add(g, name, fresh);
@@ -226,6 +226,19 @@ prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name)
     return node_add(g, name, fresh);
 }
 
+prle_node prle_graph_squeeze(prle_graph *g, prle_node x, const char *name)
+{
+    prle_graph_node fresh = unary(PRLE_OP_POOL, x);
+
+    fresh.desc.u.pool = (prle_pool_attrs){.global = true, .keep_dims = true};
+    return node_add(g, name, fresh);
+}
+
+prle_node prle_graph_gate(prle_graph *g, prle_node x, prle_node gate, const char *name)
+{
+    return node_add(g, name, (prle_graph_node){.desc = {.kind = PRLE_OP_GATE, .n_in = 2}, .in = {x, gate}});
+}
+
 prle_node prle_graph_add(prle_graph *g, prle_node a, prle_node b, const char *name)
 {
     return node_add(g, name, (prle_graph_node){.desc = {.kind = PRLE_OP_ADD, .n_in = 2}, .in = {a, b}});
@@ -250,6 +263,14 @@ prle_node prle_graph_dropout(prle_graph *g, prle_node x, const char *name, doubl
     prle_graph_node fresh = unary(PRLE_OP_DROPOUT, x);
 
     fresh.desc.u.dropout = (prle_dropout_attrs){.p = p, .layer = g->n_dropouts++};
+    return node_add(g, name, fresh);
+}
+
+prle_node prle_graph_drop_samples(prle_graph *g, prle_node x, const char *name, double p)
+{
+    prle_graph_node fresh = unary(PRLE_OP_DROPOUT, x);
+
+    fresh.desc.u.dropout = (prle_dropout_attrs){.p = p, .layer = g->n_dropouts++, .per_sample = true};
     return node_add(g, name, fresh);
 }
 

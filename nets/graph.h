@@ -65,9 +65,16 @@ void prle_graph_destroy(prle_graph *graph); /* NULL is fine */
 
 prle_node prle_graph_input(prle_graph *g, int64_t channels, int64_t height, int64_t width); /* "input"; once, first */
 
-/** Zero means: stride 1, groups 1, no padding, no bias, PRLE_INIT_TORCH. */
+/** Zeros around an image, in pixels. */
+typedef struct prle_pads {
+    int64_t top, left, bottom, right;
+} prle_pads;
+
+/** Zero means: stride 1, groups 1, no padding, no bias, PRLE_INIT_TORCH. `pad` is on every side; `pads`, where sides differ,
+ * comes on top of it. */
 typedef struct prle_conv_opts {
     int64_t out, kernel, stride, pad, groups;
+    prle_pads pads;
     bool bias, kaiming;
 } prle_conv_opts;
 prle_node prle_graph_conv(prle_graph *g, prle_node x, const char *name, prle_conv_opts opts); /* NAME.weight, NAME.bias */
@@ -83,12 +90,15 @@ prle_node prle_graph_relu(prle_graph *g, prle_node x, const char *name);
 prle_node prle_graph_leaky_relu(prle_graph *g, prle_node x, const char *name, double slope);
 prle_node prle_graph_act(prle_graph *g, prle_node x, const char *name, prle_act_attrs attrs);
 prle_node prle_graph_max_pool(prle_graph *g, prle_node x, const char *name, int64_t kernel, int64_t stride, int64_t pad);
-prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name); /* [1,C,H,W] -> [1,C] */
+prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name);          /* [1,C,H,W] -> [1,C] */
+prle_node prle_graph_squeeze(prle_graph *g, prle_node x, const char *name);              /* the same mean, [1,C,1,1] */
+prle_node prle_graph_gate(prle_graph *g, prle_node x, prle_node gate, const char *name); /* x [1,C,H,W], gate [1,C,1,1] */
 prle_node prle_graph_add(prle_graph *g, prle_node a, prle_node b, const char *name);
 prle_node prle_graph_concat(prle_graph *g, const prle_node *nodes, int n, const char *name);
 prle_node prle_graph_flatten(prle_graph *g, prle_node x, const char *name);
 prle_node prle_graph_dropout(prle_graph *g, prle_node x, const char *name, double p);
-prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_t out); /* with bias */
+prle_node prle_graph_drop_samples(prle_graph *g, prle_node x, const char *name, double p); /* "drop connect": whole samples */
+prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_t out);    /* with bias */
 
 /** The last linear layer: the logits. Marks its parameters as the head. */
 void prle_graph_output(prle_graph *g, prle_node logits);

@@ -76,7 +76,7 @@ static bool is_relu(const pass *p, prle_node n)
     return is_kind(p, n, PRLE_OP_ACT) && p->g->node[n].desc.u.act.act == PRLE_ACT_RELU;
 }
 
-/* conv [+ batch norm] [+ residual computed earlier] [+ relu], where no gradient passes. */
+/* conv [+ batch norm] [+ dropout that is left out] [+ residual computed earlier] [+ activation], where no gradient passes. */
 static void fuse_into_conv(pass *p, plan_group *gr)
 {
     prle_node next = only_reader(p, gr->out);
@@ -84,6 +84,10 @@ static void fuse_into_conv(pass *p, plan_group *gr)
     if (is_kind(p, next, PRLE_OP_BATCH_NORM)) {
         gr->norm = next;
         gr->desc.u.conv2d.bias = true;
+        absorb(p, gr, next);
+        next = only_reader(p, gr->out);
+    }
+    if (is_kind(p, next, PRLE_OP_DROPOUT) && !p->plan->opts.dropout) {
         absorb(p, gr, next);
         next = only_reader(p, gr->out);
     }
@@ -99,7 +103,7 @@ static void fuse_into_conv(pass *p, plan_group *gr)
             next = only_reader(p, gr->out);
         }
     }
-    if (is_relu(p, next)) {
+    if (is_kind(p, next, PRLE_OP_ACT)) {
         gr->desc.u.conv2d.act = p->g->node[next].desc.u.act;
         absorb(p, gr, next);
     }

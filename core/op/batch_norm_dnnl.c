@@ -133,25 +133,6 @@ static prle_status bind_backward(const prle_op_desc *desc, batch_norm_state *s, 
     return PRLE_OK;
 }
 
-/* False for layouts whose planes are not contiguous, e.g. channels last. */
-static bool channels_of(const dnnl_memory_desc_t *md, prle_channels *out)
-{
-    const dnnl_blocking_desc_t *blocking = &md->format_desc.blocking;
-    const int64_t block = blocking->inner_nblks == 0 ? 1 : blocking->inner_blks[0], height = md->dims[2], width = md->dims[3];
-
-    if (blocking->inner_nblks > 1 || (blocking->inner_nblks == 1 && (blocking->inner_idxs[0] != 1 || 16 % block != 0)))
-        return false;
-    if ((width > 1 && blocking->strides[3] != block) || (height > 1 && blocking->strides[2] != block * width))
-        return false;
-    *out = (prle_channels){.B = md->dims[0],
-                           .C = md->dims[1],
-                           .plane = height * width,
-                           .block = block,
-                           .slice = blocking->strides[1],
-                           .batch = blocking->strides[0]};
-    return true;
-}
-
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
     const prle_batch_norm_attrs *a = &desc->u.batch_norm;
@@ -165,10 +146,11 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
         plan->param[i] = plan->dparam[i] = prle_layout_plain(PRLE_F32, &desc->param[i]);
     PRLE_TRY_OUT(PRLE_NEW(s, 1));
     PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image)); /* one sweep in nearly any layout: the image is taken as it comes */
-    if (!a->frozen && !channels_of(&image, &s->channels)) {
+    if (!a->frozen && !prle_dnnl_channels(&image, &s->channels)) {
         plan->in[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
         PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image));
-        PRLE_CHECK_OUT(channels_of(&image, &s->channels), PRLE_ENOTSUP, "batch norm of images in two or three dimensions only");
+        PRLE_CHECK_OUT(prle_dnnl_channels(&image, &s->channels), PRLE_ENOTSUP,
+                       "batch norm of images in two or three dimensions only");
     }
     PRLE_TRY_OUT(forward ? create_forward(a, &image, plan->training, true, &pd) : create_backward(a, &image, &pd));
     s->momentum = a->momentum;

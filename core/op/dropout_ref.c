@@ -1,42 +1,38 @@
-/* dropout_ref.c - dropout with counter-based draws, plain C. Saved: one byte per element, 1 = kept. */
+/* dropout_ref.c - dropout with counter-based draws, plain C. Saved: one byte per draw, 1 = kept. */
+#include "core/op/dropout_math.h"
 #include "core/op/ref.h"
-#include "core/rng.h"
+
+/* Of one sample. */
+static int64_t draws_of(const prle_op_desc *desc)
+{
+    return desc->u.dropout.per_sample ? 1 : prle_shape_count(&desc->out) / desc->out.dim[0];
+}
 
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
     (void)pass;
-    plan->saved_bytes = (size_t)prle_shape_count(&desc->out);
+    plan->saved_bytes = (size_t)(desc->out.dim[0] * draws_of(desc));
     return ref_plan(desc, plan);
-}
-
-/* Layers start 2^24 blocks of four words apart. */
-static prle_rng stream_of(const prle_op_run_info *info, int64_t b, uint32_t layer)
-{
-    prle_rng rng =
-        prle_rng_make(info->seed, info->epoch, info->samples != NULL ? info->samples[b] : (uint64_t)b, PRLE_RNG_DROPOUT);
-
-    rng.counter[0] = layer << 24;
-    return rng;
 }
 
 static prle_status run(const void *state, prle_op_pass pass, const prle_op_args *args)
 {
     const prle_op_desc *desc = state;
-    const int64_t B = desc->out.dim[0], n = prle_shape_count(&desc->out) / B;
-    const double p = desc->u.dropout.p;
-    const real scale = (real)(1.0 / (1.0 - p));
+    const prle_dropout_attrs *a = &desc->u.dropout;
+    const int64_t B = desc->out.dim[0], n = prle_shape_count(&desc->out) / B, draws = draws_of(desc);
+    const real scale = (real)(1.0 / (1.0 - a->p));
     const real *from = pass == PRLE_PASS_FORWARD ? args->in[0] : args->dout;
     real *to = pass == PRLE_PASS_FORWARD ? args->out : args->din[0];
     uint8_t *kept = args->saved;
 
-    for (int64_t b = 0; b < B; b++) {
+    for (int64_t b = 0; b < B; b++, kept += draws, from += n, to += n) {
         if (pass == PRLE_PASS_FORWARD) {
-            prle_rng rng = stream_of(args->info, b, desc->u.dropout.layer);
-            for (int64_t i = 0; i < n; i++)
-                kept[b * n + i] = prle_rng_uniform(&rng) >= p;
+            prle_rng rng = dropout_stream(args->info, b, a->layer);
+            for (int64_t i = 0; i < draws; i++)
+                kept[i] = dropout_keeps(a, &rng);
         }
-        for (int64_t i = b * n; i < (b + 1) * n; i++)
-            to[i] = kept[i] ? from[i] * scale : 0;
+        for (int64_t i = 0; i < n; i++)
+            to[i] = kept[a->per_sample ? 0 : i] ? from[i] * scale : 0;
     }
     return PRLE_OK;
 }

@@ -10,6 +10,7 @@ PRLE_REF_PAIR(act);
 PRLE_REF_PAIR(pool);
 PRLE_REF_PAIR(add);
 PRLE_REF_PAIR(concat);
+PRLE_REF_PAIR(gate);
 PRLE_REF_PAIR(linear);
 PRLE_REF_PAIR(dropout);
 PRLE_REF_PAIR(flatten);
@@ -18,13 +19,14 @@ PRLE_REF_PAIR(reorder);
 #define PRLE_IMPLS_REF                                                                                                           \
     &prle_conv2d_ref_f32, &prle_conv2d_ref_f64, &prle_batch_norm_ref_f32, &prle_batch_norm_ref_f64, &prle_act_ref_f32,           \
         &prle_act_ref_f64, &prle_pool_ref_f32, &prle_pool_ref_f64, &prle_add_ref_f32, &prle_add_ref_f64, &prle_concat_ref_f32,   \
-        &prle_concat_ref_f64, &prle_linear_ref_f32, &prle_linear_ref_f64, &prle_dropout_ref_f32, &prle_dropout_ref_f64,          \
-        &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32, &prle_reorder_ref_f64,
+        &prle_concat_ref_f64, &prle_gate_ref_f32, &prle_gate_ref_f64, &prle_linear_ref_f32, &prle_linear_ref_f64,                \
+        &prle_dropout_ref_f32, &prle_dropout_ref_f64, &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32,       \
+        &prle_reorder_ref_f64,
 
 /* core/op/<op>_dnnl.c */
 extern const prle_op_impl prle_conv2d_dnnl, prle_batch_norm_dnnl, prle_act_dnnl, prle_pool_dnnl, prle_add_dnnl, prle_concat_dnnl,
-    prle_linear_dnnl, prle_reorder_dnnl;
+    prle_gate_dnnl, prle_linear_dnnl, prle_dropout_dnnl, prle_reorder_dnnl;
 
 #define PRLE_IMPLS_DNNL                                                                                                          \
     &prle_conv2d_dnnl, &prle_batch_norm_dnnl, &prle_act_dnnl, &prle_pool_dnnl, &prle_add_dnnl, &prle_concat_dnnl,                \
-        &prle_linear_dnnl, &prle_reorder_dnnl,
+        &prle_gate_dnnl, &prle_linear_dnnl, &prle_dropout_dnnl, &prle_reorder_dnnl,

@@ -12,8 +12,8 @@
 static const char *const kind_names[PRLE_OP_N_KINDS] = {
     [PRLE_OP_INPUT] = "input",     [PRLE_OP_CONV2D] = "conv2d",   [PRLE_OP_BATCH_NORM] = "batch_norm",
     [PRLE_OP_ACT] = "act",         [PRLE_OP_POOL] = "pool",       [PRLE_OP_ADD] = "add",
-    [PRLE_OP_CONCAT] = "concat",   [PRLE_OP_LINEAR] = "linear",   [PRLE_OP_DROPOUT] = "dropout",
-    [PRLE_OP_FLATTEN] = "flatten", [PRLE_OP_REORDER] = "reorder",
+    [PRLE_OP_CONCAT] = "concat",   [PRLE_OP_GATE] = "gate",       [PRLE_OP_LINEAR] = "linear",
+    [PRLE_OP_DROPOUT] = "dropout", [PRLE_OP_FLATTEN] = "flatten", [PRLE_OP_REORDER] = "reorder",
 };
 
 const char *prle_op_kind_name(prle_op_kind kind) { return kind_names[kind]; }
@@ -79,7 +79,7 @@ static prle_status infer_pool(prle_op_desc *desc)
     PRLE_TRY(expect_dims(desc, 4));
     if (a->global) {
         PRLE_CHECK(!a->max, PRLE_ENOTSUP, "global pooling takes the mean");
-        desc->out = PRLE_SHAPE(x[0], x[1]);
+        desc->out = a->keep_dims ? PRLE_SHAPE(x[0], x[1], 1, 1) : PRLE_SHAPE(x[0], x[1]);
         return PRLE_OK;
     }
     PRLE_CHECK(2 * a->pad <= a->kernel, PRLE_ESHAPE, "pool: padding %" PRId64 " is more than half the window %" PRId64, a->pad,
@@ -113,6 +113,19 @@ static prle_status infer_concat(prle_op_desc *desc)
     return PRLE_OK;
 }
 
+static prle_status infer_gate(prle_op_desc *desc)
+{
+    const int64_t *x = desc->in[0].dim;
+    const prle_shape gate = PRLE_SHAPE(x[0], x[1], 1, 1);
+    char a[96], b[96];
+
+    PRLE_TRY(expect_dims(desc, 4));
+    PRLE_CHECK(desc->n_in == 2 && prle_shape_equal(&desc->in[1], &gate), PRLE_ESHAPE, "gate of %s by %s",
+               prle_shape_print(&desc->in[0], a), prle_shape_print(&desc->in[1], b));
+    desc->out = desc->in[0];
+    return PRLE_OK;
+}
+
 static prle_status infer_linear(prle_op_desc *desc)
 {
     PRLE_TRY(expect_dims(desc, 2));
@@ -141,6 +154,7 @@ prle_status prle_op_infer(prle_op_desc *desc)
     case PRLE_OP_POOL: return infer_pool(desc);
     case PRLE_OP_ADD: return infer_add(desc);
     case PRLE_OP_CONCAT: return infer_concat(desc);
+    case PRLE_OP_GATE: return infer_gate(desc);
     case PRLE_OP_LINEAR: return infer_linear(desc);
     case PRLE_OP_FLATTEN: return infer_flatten(desc);
     case PRLE_OP_ACT:

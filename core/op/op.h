@@ -19,6 +19,7 @@ extern "C" {
  *   POOL        max or average over windows, or the mean of the whole image    pool.h
  *   ADD         out = in0 + in1
  *   CONCAT      along channels
+ *   GATE        out[b,c,h,w] = in0[b,c,h,w] in1[b,c,0,0]; in1 [B,C,1,1]: the excitation of Hu et al., arXiv 1709.01507
  *   LINEAR      out[b,k] = sum_c in0[b,c] weight[k,c] + bias[k]; parameters weight [K,C], bias [K]
  *   DROPOUT     dropout.h
  *   FLATTEN     [B,C,H,W] -> [B,CHW], the same memory in the plain layout
@@ -32,6 +33,7 @@ typedef enum prle_op_kind {
     PRLE_OP_POOL,
     PRLE_OP_ADD,
     PRLE_OP_CONCAT,
+    PRLE_OP_GATE,
     PRLE_OP_LINEAR,
     PRLE_OP_DROPOUT,
     PRLE_OP_FLATTEN,

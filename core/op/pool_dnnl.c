@@ -89,7 +89,7 @@ static prle_status bind(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_c
 
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
-    if (desc->u.pool.global && desc->in[0].dim[1] % CHANNEL_BLOCK != 0)
+    if (desc->u.pool.global && !desc->u.pool.keep_dims && desc->in[0].dim[1] % CHANNEL_BLOCK != 0)
         plan->in[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
     PRLE_TRY(prle_dnnl_plan(desc, pass, plan, create, bind));
     return PRLE_OK;

@@ -173,6 +173,24 @@ prle_status prle_dnnl_layout(const dnnl_memory_desc_t *md, const prle_shape *sha
     return PRLE_OK;
 }
 
+bool prle_dnnl_channels(const dnnl_memory_desc_t *md, prle_channels *out)
+{
+    const dnnl_blocking_desc_t *blocking = &md->format_desc.blocking;
+    const int64_t block = blocking->inner_nblks == 0 ? 1 : blocking->inner_blks[0], height = md->dims[2], width = md->dims[3];
+
+    if (blocking->inner_nblks > 1 || (blocking->inner_nblks == 1 && (blocking->inner_idxs[0] != 1 || 16 % block != 0)))
+        return false;
+    if ((width > 1 && blocking->strides[3] != block) || (height > 1 && blocking->strides[2] != block * width))
+        return false;
+    *out = (prle_channels){.B = md->dims[0],
+                           .C = md->dims[1],
+                           .plane = height * width,
+                           .block = block,
+                           .slice = blocking->strides[1],
+                           .batch = blocking->strides[0]};
+    return true;
+}
+
 prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha)
 {
     *alpha = 0;

@@ -4,6 +4,7 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <stddef.h>
 
+#include "core/op/channel_stats.h"
 #include "core/op/op.h"
 
 #ifdef __cplusplus
@@ -32,6 +33,9 @@ PRLE_NODISCARD prle_status prle_dnnl_md(const prle_layout *layout, dnnl_memory_d
  * whatever blocks it is written with. PRLE_ENOTSUP for what is no f32 tensor in blocks.
  */
 PRLE_NODISCARD prle_status prle_dnnl_layout(const dnnl_memory_desc_t *md, const prle_shape *shape, prle_layout *out);
+
+/** Where the channels of such an image lie. False, and *out as it was, where planes are not contiguous (channels last). */
+bool prle_dnnl_channels(const dnnl_memory_desc_t *md, prle_channels *out);
 
 /** PRLE_ACT_* as oneDNN's algorithm and its alpha. PRLE_ENOTSUP for NONE. */
 PRLE_NODISCARD prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha);

@@ -787,6 +787,8 @@ static const pool_case pool_cases[] = {
     {"global mean", {4, {3, 2048, 8, 8}}, {.global = true}, true, false},
     {"global mean plain", {4, {2, 24, 5, 9}}, {.global = true}, false, false},
     {"global mean, odd channels", {4, {2, 13, 5, 9}}, {.global = true}, true, false},
+    {"global mean, image", {4, {3, 16, 8, 8}}, {.global = true, .keep_dims = true}, true, false},
+    {"global mean, image, odd channels", {4, {2, 13, 5, 9}}, {.global = true, .keep_dims = true}, true, false},
     {"global mean of one pixel", {4, {2, 16, 1, 1}}, {.global = true}, true, false},
 };
 
@@ -848,7 +850,7 @@ static void pool_check(const pool_case *c)
                    din + i * (n_in / planes));
     run_pass(&n, PRLE_PASS_FORWARD);
     expect_close(&n, "out", n.out, out, &n.desc.out, c->attrs.max ? 0 : 5e-7);
-    assert_true(!global || n.out_layout.plain);
+    assert_true(!global || c->attrs.keep_dims || n.out_layout.plain);
     run_pass(&n, PRLE_PASS_BACKWARD);
     expect_close(&n, "din", n.din[0], din, &n.desc.in[0], 5e-7); /* at most nine terms */
     prle_free(out);
@@ -933,6 +935,96 @@ static void test_concat(void **state)
     }
 }
 
+/* --- the channel gate, and dropout of samples ---------------------------------------------------------------------------- */
+
+static void gate_check(const prle_shape *shape, bool blocked, bool no_din)
+{
+    const int64_t planes = shape->dim[0] * shape->dim[1], count = prle_shape_count(shape), plane = count / planes;
+    const prle_op_desc desc = {.n_in = 2, .in = {*shape, PRLE_SHAPE(shape->dim[0], shape->dim[1], 1, 1)}};
+    double *out = doubles(count), *din = doubles(count), *dgate = doubles(planes);
+    char name[64];
+    node n;
+
+    node_init(&n, &prle_gate_dnnl, &desc);
+    snprintf(name, sizeof name, "gate of %lld planes%s", (long long)planes, blocked ? " blocked" : "");
+    n.name = name;
+    n.no_din = no_din;
+    node_arrives_blocked(&n, blocked);
+    for (int64_t i = 0; i < count; i++) {
+        out[i] = (double)n.in[0][i] * (double)n.in[1][i / plane];
+        din[i] = (double)n.dout[i] * (double)n.in[1][i / plane];
+        dgate[i / plane] += (double)n.dout[i] * (double)n.in[0][i];
+    }
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, out, &n.desc.out, 6e-8); /* one rounding */
+    assert_true(n.out_layout.plain != blocked);
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    if (!no_din) {
+        expect_close(&n, "din", n.din[0], din, &n.desc.in[0], 6e-8);
+        expect_close(&n, "dgate", n.din[1], dgate, &n.desc.in[1], 1e-6); /* at most 64 terms in f32, as in a convolution */
+    }
+    prle_free(out);
+    prle_free(din);
+    prle_free(dgate);
+    node_deinit(&n);
+}
+
+static void test_gate(void **state)
+{
+    (void)state;
+    static const prle_shape shapes[] = {
+        {4, {2, 16, 5, 7}}, {4, {3, 13, 3, 3}}, {4, {2, 24, 33, 32}}, {4, {1, 9, 1, 2}}, {4, {2, 7, 41, 53}}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int variant = 0; variant < 4; variant++)
+            gate_check(&shapes[i], (variant & 1) != 0, (variant & 2) != 0);
+}
+
+/* Samples are named by the caller: which are kept depends on the names, not on places in the batch. */
+static void drop_samples_check(const prle_shape *shape, bool blocked)
+{
+    static const uint64_t samples[] = {907, 3, 11, 4, 8, 70000000000};
+    const int64_t B = shape->dim[0], count = prle_shape_count(shape), each = count / B;
+    const prle_op_desc desc = {.n_in = 1, .in = {*shape}, .u.dropout = {.p = 0.5, .layer = 7, .per_sample = true}};
+    double *out = doubles(count), *din = doubles(count);
+    int64_t n_kept = 0;
+    node n;
+
+    assert_true(B <= (int64_t)(sizeof samples / sizeof *samples));
+    node_init(&n, &prle_dropout_dnnl, &desc);
+    n.name = "dropout of samples";
+    n.info = (prle_op_run_info){.n_valid = B, .seed = 5, .epoch = 2, .samples = samples};
+    node_arrives_blocked(&n, blocked);
+    for (int64_t b = 0; b < B; b++) {
+        prle_rng rng = prle_rng_make(5, 2, samples[b], PRLE_RNG_DROPOUT);
+        rng.counter[0] = 7u << 24;
+        const bool kept = prle_rng_uniform(&rng) >= 0.5;
+        n_kept += kept;
+        for (int64_t i = b * each; i < (b + 1) * each && kept; i++) {
+            out[i] = 2 * (double)n.in[0][i];
+            din[i] = 2 * (double)n.dout[i];
+        }
+    }
+    assert_true(n_kept > 0 && n_kept < B);
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, out, &n.desc.out, 0);
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], 0);
+    prle_free(out);
+    prle_free(din);
+    node_deinit(&n);
+}
+
+static void test_drop_samples(void **state)
+{
+    (void)state;
+    static const prle_shape shapes[] = {{4, {6, 16, 5, 7}}, {4, {6, 13, 3, 3}}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int blocked = 0; blocked < 2; blocked++)
+            drop_samples_check(&shapes[i], blocked != 0);
+}
+
 /* --- the fully connected layer ------------------------------------------------------------------------------------------- */
 
 static void linear_check(int64_t B, int64_t C, int64_t K, bool bias, bool no_dbias)
@@ -1003,6 +1095,11 @@ static prle_op_desc small_desc(prle_op_kind kind)
         desc.in[0] = PRLE_SHAPE(2, 8);
         desc.u.linear.n_out = 3;
         break;
+    case PRLE_OP_GATE:
+        desc.n_in = 2;
+        desc.in[1] = PRLE_SHAPE(2, 8, 1, 1);
+        break;
+    case PRLE_OP_DROPOUT: desc.u.dropout = (prle_dropout_attrs){.p = 0.5, .per_sample = true}; break;
     case PRLE_OP_ADD:
     case PRLE_OP_CONCAT:
         desc.n_in = 2;
@@ -1175,6 +1272,8 @@ int main(void)
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_concat),
+        cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_drop_samples),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_foreign_layout),

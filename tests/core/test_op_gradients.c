@@ -257,7 +257,8 @@ static void test_pool(void **state)
     const prle_pool_attrs cases[] = {{.max = true, .kernel = 3, .stride = 2, .pad = 1},
                                      {.max = true, .kernel = 2, .stride = 2},
                                      {.kernel = 3, .stride = 2, .pad = 1},
-                                     {.global = true}};
+                                     {.global = true},
+                                     {.global = true, .keep_dims = true}};
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check((prle_op_desc){.kind = PRLE_OP_POOL, .n_in = 1, .in = {PRLE_SHAPE(2, 3, 7, 5)}, .u.pool = cases[i]});
@@ -270,8 +271,10 @@ static void test_rest(void **state)
 
     check((prle_op_desc){.kind = PRLE_OP_ADD, .n_in = 2, .in = {x, x}});
     check((prle_op_desc){.kind = PRLE_OP_CONCAT, .n_in = 3, .in = {x, y, z}});
+    check((prle_op_desc){.kind = PRLE_OP_GATE, .n_in = 2, .in = {x, PRLE_SHAPE(2, 3, 1, 1)}});
     check((prle_op_desc){.kind = PRLE_OP_FLATTEN, .n_in = 1, .in = {x}});
     check((prle_op_desc){.kind = PRLE_OP_DROPOUT, .n_in = 1, .in = {x}, .u.dropout = {.p = 0.4, .layer = 2}});
+    check((prle_op_desc){.kind = PRLE_OP_DROPOUT, .n_in = 1, .in = {x}, .u.dropout = {.p = 0.4, .per_sample = true}});
     check((prle_op_desc){.kind = PRLE_OP_LINEAR, .n_in = 1, .in = {PRLE_SHAPE(3, 7)}, .u.linear = {.n_out = 5, .bias = true}});
 }
 
