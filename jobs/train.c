@@ -22,7 +22,8 @@ static const char *const optim_words[] = {
     [PRLE_OPTIM_ADAM] = "adam", [PRLE_OPTIM_ADAMW] = "adamw", [PRLE_OPTIM_SGD] = "sgd", NULL};
 
 static const prle_option options[] = {
-    {PRLE_OPTION_AT(train_args, train.net), .name = "net", .value = "NET", .help = "network: xception, resnet50, meso4"},
+    {PRLE_OPTION_AT(train_args, train.net), .name = "net", .value = "NET",
+     .help = "network: xception, resnet50, efficientnet_b4 (_same, _symmetric), meso4"},
     {PRLE_OPTION_AT(train_args, data), .name = "data", .letter = 'd', .value = "FILE", .required = true,
      .help = "face store made by `prle pack`"},
     {PRLE_OPTION_AT(train_args, train.run), .name = "run", .letter = 'r', .value = "DIR", .required = true,

@@ -20,7 +20,8 @@ typedef struct prle_card {
  *   convolutions and linear layers  as they are
  *   batch norm                      4 per element
  *   global mean                     (H W + 1) per channel where the original network holds a pooling module, as ResNet-50 does,
- *                                   and 0 where it calls a function, as Xception does: thop counts modules
+ *                                   and 0 where it calls a function, as Xception does, and EfficientNet for its squeezes: thop
+ *                                   counts modules
  *   all else                        0
  */
 prle_card prle_card_of(const prle_graph *graph);

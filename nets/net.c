@@ -11,6 +11,9 @@ static const struct {
 } nets[] = {
     {.name = "xception", .build = prle_net_xception},
     {.name = "resnet50", .build = prle_net_resnet50},
+    {.name = "efficientnet_b4", .build = prle_net_efficientnet_b4},
+    {.name = "efficientnet_b4_same", .build = prle_net_efficientnet_b4_same},
+    {.name = "efficientnet_b4_symmetric", .build = prle_net_efficientnet_b4_symmetric},
     {.name = "meso4", .build = prle_net_meso4},
 };
 enum { N_NETS = sizeof nets / sizeof nets[0] };

@@ -20,6 +20,9 @@ PRLE_NODISCARD prle_status prle_net_build(prle_graph **out, const char *net, con
 const char *prle_net_name(int i);
 
 /* The builders, one file each; errors stay in the graph. */
+void prle_net_efficientnet_b4(prle_graph *g, const prle_net_opts *opts);
+void prle_net_efficientnet_b4_same(prle_graph *g, const prle_net_opts *opts);
+void prle_net_efficientnet_b4_symmetric(prle_graph *g, const prle_net_opts *opts);
 void prle_net_meso4(prle_graph *g, const prle_net_opts *opts);
 void prle_net_resnet50(prle_graph *g, const prle_net_opts *opts);
 void prle_net_xception(prle_graph *g, const prle_net_opts *opts);

@@ -48,6 +48,10 @@ static void test_macs(void **state)
     prints(1e-9 * card_of("xception", 299, 2).macs, 3, "8.355");
     prints(1e-9 * card_of("resnet50", 256, 2).macs, 3, "5.338");
     prints(1e-9 * card_of("resnet50", 299, 2).macs, 3, "7.626");
+    prints(1e-9 * card_of("efficientnet_b4", 256, 2).macs, 3, "1.961");
+    prints(1e-9 * card_of("efficientnet_b4", 299, 2).macs, 3, "2.520");
+    prints(1e-9 * card_of("efficientnet_b4_same", 299, 2).macs, 3, "2.860");
+    prints(1e-9 * card_of("efficientnet_b4_symmetric", 299, 2).macs, 3, "2.860");
     prints(64e-9 * card_of("xception", 256, 2).macs_paper, 2, "384.74");
     prints(64e-9 * card_of("resnet50", 256, 1000).macs_paper, 2, "345.51");
 }

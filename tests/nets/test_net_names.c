@@ -39,6 +39,9 @@ static void test_names(void **state)
     (void)state;
     names_are("resnet50", "../shared/names/resnet50_torchvision_1000.tsv");
     names_are("xception", "../shared/names/xception_cadene_1000.tsv");
+    names_are("efficientnet_b4", "../shared/names/efficientnet-b4_lukemelas_1000.tsv");
+    names_are("efficientnet_b4_same", "../shared/names/efficientnet-b4_lukemelas_1000.tsv");
+    names_are("efficientnet_b4_symmetric", "../shared/names/efficientnet-b4_lukemelas_1000.tsv");
 }
 
 int main(void)

@@ -20,10 +20,62 @@ static void test_parameter_counts(void **state)
 
     count_is("resnet50", opts, 23512130);
     count_is("xception", opts, 20811050);
+    count_is("efficientnet_b4", opts, 17552202);
+    count_is("efficientnet_b4_same", opts, 17552202);
+    count_is("efficientnet_b4_symmetric", opts, 17552202);
     count_is("meso4", opts, 27898);
     opts.classes = 1;
     count_is("resnet50", opts, 23510081);
     count_is("xception", opts, 20809001);
+    count_is("efficientnet_b4", opts, 17550409);
+    opts.classes = 1000;
+    count_is("efficientnet_b4", opts, 19341616);
+}
+
+/* Padding of a convolution, and the size of its result. */
+static void pads_are(const char *net, int64_t size, const char *conv, int64_t before, int64_t after, int64_t out)
+{
+    prle_graph *g = NULL;
+    prle_net_opts opts = PRLE_NET_OPTS_DEFAULT;
+    prle_node node = -1;
+
+    opts.height = opts.width = size;
+    assert_ok(prle_net_build(&g, net, &opts));
+    assert_ok(prle_graph_find(g, conv, &node));
+    const prle_op_desc *desc = &g->node[node].desc;
+    assert_int_equal(desc->u.conv2d.pad_top, before);
+    assert_int_equal(desc->u.conv2d.pad_left, before);
+    assert_int_equal(desc->u.conv2d.pad_bottom, after);
+    assert_int_equal(desc->u.conv2d.pad_right, after);
+    assert_int_equal(desc->out.dim[2], out);
+    assert_int_equal(desc->out.dim[3], out);
+    prle_graph_destroy(g);
+}
+
+/* The five strided convolutions; facts/backbones.md 3.2. */
+static void test_efficientnet_padding(void **state)
+{
+    (void)state;
+    static const char *const convs[5] = {"_conv_stem", "_blocks.2._depthwise_conv", "_blocks.6._depthwise_conv",
+                                         "_blocks.10._depthwise_conv", "_blocks.22._depthwise_conv"};
+    static const struct {
+        const char *net;
+        int64_t size, before[5], after[5], out[5];
+    } cases[] = {
+        {"efficientnet_b4", 256, {0, 0, 2, 0, 1}, {1, 1, 2, 1, 2}, {128, 64, 32, 16, 8}},
+        {"efficientnet_b4", 299, {0, 0, 2, 0, 1}, {1, 1, 2, 1, 2}, {149, 74, 37, 18, 9}},
+        {"efficientnet_b4_same", 256, {0, 0, 1, 0, 1}, {1, 1, 2, 1, 2}, {128, 64, 32, 16, 8}},
+        {"efficientnet_b4_same", 299, {1, 0, 2, 0, 2}, {1, 1, 2, 1, 2}, {150, 75, 38, 19, 10}},
+        {"efficientnet_b4_symmetric", 256, {1, 1, 2, 1, 2}, {1, 1, 2, 1, 2}, {128, 64, 32, 16, 8}},
+        {"efficientnet_b4_symmetric", 299, {1, 1, 2, 1, 2}, {1, 1, 2, 1, 2}, {150, 75, 38, 19, 10}},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int k = 0; k < 5; k++)
+            pads_are(cases[i].net, cases[i].size, convs[k], cases[i].before[k], cases[i].after[k], cases[i].out[k]);
+        pads_are(cases[i].net, cases[i].size, "_blocks.3._depthwise_conv", 1, 1, cases[i].out[1]);
+        pads_are(cases[i].net, cases[i].size, "_blocks.29._depthwise_conv", 2, 2, cases[i].out[4]);
+    }
 }
 
 static void test_errors(void **state)
@@ -33,7 +85,7 @@ static void test_errors(void **state)
     prle_model *model = NULL;
     prle_net_opts opts = PRLE_NET_OPTS_DEFAULT;
 
-    assert_fails(prle_net_build(&g, "resnet51", &opts), PRLE_EINVAL, "xception, resnet50, meso4");
+    assert_fails(prle_net_build(&g, "resnet51", &opts), PRLE_EINVAL, "xception, resnet50, efficientnet_b4");
     opts.height = 2;
     assert_fails(prle_net_build(&g, "xception", &opts), PRLE_ESHAPE, "conv1");
     opts = (prle_net_opts){.height = 64, .width = 64, .classes = 0};
@@ -68,7 +120,7 @@ static void test_init(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_errors),
-                                       cmocka_unit_test(test_init)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_efficientnet_padding),
+                                       cmocka_unit_test(test_errors), cmocka_unit_test(test_init)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,9 @@ static void test_inference(void **state)
     inference_agrees("meso4");
     inference_agrees("resnet50");
     inference_agrees("xception");
+    inference_agrees("efficientnet_b4");
+    inference_agrees("efficientnet_b4_same");
+    inference_agrees("efficientnet_b4_symmetric");
 }
 
 /* A training step allocates nothing, and two of them give the same bits. */
@@ -233,9 +236,9 @@ static prle_status on_ready(void *ctx, int64_t offset, int64_t n)
 static void test_ready_covers_all(void **state)
 {
     (void)state;
-    const char *nets[] = {"meso4", "resnet50", "xception"};
+    const char *nets[] = {"meso4", "resnet50", "xception", "efficientnet_b4"};
 
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
         fixture f =
             make(nets[i], prle_device_cpu(), (prle_plan_opts){.dtype = PRLE_F32, .batch_stats = true, .param_grads = true});
         ready_log log = {0, -1, 0};
