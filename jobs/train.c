@@ -125,6 +125,17 @@ static const prle_preset presets[] = {
     {0},
 };
 
+/* Steps wait for the loader when it is too slow (more --loader-threads); for checkpoints when the disk is. */
+static void time_print(const prle_train_report *r)
+{
+    const double stepping = r->step_seconds + r->loader_wait_seconds;
+
+    printf("%.1f images/s over %.0f s, validation and checkpoints included; %.1f in steps\n", (double)r->images / r->seconds,
+           r->seconds, (double)r->images / stepping);
+    printf("of the steps' time: waiting for the loader %.2f %%, waiting for checkpoints %.2f %%\n",
+           100 * r->loader_wait_seconds / stepping, 100 * r->checkpoint_seconds / stepping);
+}
+
 static prle_status report_print(const train_args *a, const prle_train_report *r)
 {
     prle_json_writer json = {0};
@@ -133,8 +144,7 @@ static prle_status report_print(const train_args *a, const prle_train_report *r)
         printf("%s: %" PRId64 " epochs, %" PRId64 " steps, best epoch %" PRId64 " with validation AUC %.4f\n", a->train.run,
                r->epochs, r->steps, r->best_epoch, r->best_auc);
         if (r->images > 0)
-            printf("%.1f images/s over %.0f s, validation and checkpoints included\n", (double)r->images / r->seconds,
-                   r->seconds);
+            time_print(r);
         return PRLE_OK;
     }
     prle_json_begin_object(&json, NULL);
@@ -145,7 +155,10 @@ static prle_status report_print(const train_args *a, const prle_train_report *r)
     prle_json_add_double(&json, "best_val_auc", r->best_auc);
     prle_json_add_double(&json, "images", (double)r->images);
     prle_json_add_double(&json, "seconds", r->seconds);
+    prle_json_add_double(&json, "step_seconds", r->step_seconds);
     prle_json_add_double(&json, "loader_wait_seconds", r->loader_wait_seconds);
+    prle_json_add_double(&json, "loader_cpu_seconds", r->loader_cpu_seconds);
+    prle_json_add_double(&json, "mask_cpu_seconds", r->mask_cpu_seconds);
     prle_json_add_double(&json, "checkpoint_seconds", r->checkpoint_seconds);
     prle_json_end(&json);
     return prle_job_json_print(&json);

@@ -1,4 +1,4 @@
-/* trainer.c - see trainer.h. One step: batch from the loader, forward, loss, backward, gradients summed over ranks, optimiser. */
+/* trainer.c - see trainer.h. One step (step.h) after another: batch from the loader, then the step. */
 #include "jobs/train/trainer.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 #include "jobs/leak.h"
 #include "jobs/score.h"
 #include "jobs/train/checkpointer.h"
-#include "nets/loss.h"
+#include "jobs/train/step.h"
 #include "nets/plan.h"
 
 const char *const prle_balance_words[] = {
@@ -31,7 +31,6 @@ typedef struct trainer {
 
     int64_t *train, *val; /* indices of images */
     int64_t n_train, n_val;
-    double class_weight[2];
 
     prle_model *model;
     prle_optim *optim;
@@ -41,7 +40,7 @@ typedef struct trainer {
     prle_loader *loader;
     prle_grad_sum *grad_sum;
     prle_scorer *scorer;
-    double *weights; /* [plan_batch] */
+    prle_train_step step;
 
     prle_checkpointer *checkpointer;
     prle_checkpoint_info info;
@@ -89,7 +88,7 @@ static prle_status data_select(trainer *t)
                  "validation split has %" PRId64 " real and %" PRId64 " fake images: no AUC, the last epoch counts as the best",
                  val[0], val[1]);
     for (int c = 0; c < 2; c++)
-        t->class_weight[c] = t->o->balance == PRLE_BALANCE_WEIGHTS ? (double)t->n_train / (2.0 * (double)train[c]) : 1;
+        t->step.class_weight[c] = t->o->balance == PRLE_BALANCE_WEIGHTS ? (double)t->n_train / (2.0 * (double)train[c]) : 1;
     return PRLE_OK;
 }
 
@@ -150,7 +149,7 @@ static prle_status plans_make(trainer *t)
         opts.batch = t->tail_batch = share_of(t, ragged) > 0 ? share_of(t, ragged) : 1;
         PRLE_TRY(prle_plan_create(&t->tail, t->model, prle_device_cpu(), &opts));
     }
-    return PRLE_NEW(t->weights, t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch);
+    return PRLE_NEW(t->step.weights, t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch);
 }
 
 static prle_status loaders_make(trainer *t)
@@ -293,66 +292,6 @@ static prle_status checkpoint_save(trainer *t, bool best)
 
 /* ---- one step ---- */
 
-static prle_status grads_ready(void *ctx, int64_t offset, int64_t n)
-{
-    prle_grad_sum_ready(ctx, offset, n);
-    return PRLE_OK;
-}
-
-/* Local statistics differ between ranks: the mean, weighted by their shares, so that all ranks hold the same. */
-static prle_status stats_average(trainer *t, double share)
-{
-    const int64_t n = t->model->graph->n_stats;
-
-    if (t->comm->size == 1 || t->o->sync_bn)
-        return PRLE_OK;
-    t->model->version++;
-    for (int64_t i = 0; i < n; i++) {
-        if (t->model->dtype == PRLE_F64)
-            ((double *)t->model->stats)[i] *= share;
-        else
-            ((float *)t->model->stats)[i] *= (float)share;
-    }
-    return prle_comm_sum(t->comm, t->model->stats, n, t->model->dtype, "running statistics");
-}
-
-static void batch_into_plan(const trainer *t, prle_plan *plan, int64_t plan_batch, const prle_batch *batch)
-{
-    const size_t image_bytes = (size_t)(3 * t->o->size * t->o->size) * prle_dtype_bytes(t->model->dtype);
-
-    if (batch->n > 0)
-        memcpy(prle_plan_input(plan), batch->images, (size_t)batch->n * image_bytes);
-    else
-        memset(prle_plan_input(plan), 0, (size_t)plan_batch * image_bytes);
-}
-
-/* Loss of this rank's samples and the seed of backward; a rank without samples has a seed of zeros. */
-static double loss_and_seed(trainer *t, prle_plan *plan, int64_t plan_batch, const prle_batch *batch, double scale)
-{
-    const size_t seed_bytes = (size_t)(plan_batch * t->o->classes) * prle_dtype_bytes(t->model->dtype);
-
-    if (batch->n == 0) {
-        memset(prle_plan_seed(plan), 0, seed_bytes);
-        return 0;
-    }
-    for (int64_t i = 0; i < batch->n; i++)
-        t->weights[i] = batch->weights[i] * t->class_weight[batch->labels[i]];
-    return prle_loss(prle_plan_output(plan), batch->n, t->o->classes, t->model->dtype, batch->labels, t->weights, scale,
-                     prle_plan_seed(plan));
-}
-
-/* All ranks have the same gradient, and so agree. */
-static prle_status clip(trainer *t, double *norm)
-{
-    *norm = prle_grad_norm(t->model);
-    PRLE_CHECK(isfinite(*norm), PRLE_ENUMERIC,
-               "the gradient is not finite at epoch %" PRId64 ", step %" PRId64 "; a lower --lr may help", t->state.epoch + 1,
-               t->state.epoch_step);
-    if (t->o->clip_norm > 0 && *norm > t->o->clip_norm)
-        prle_grad_scale(t->model, t->o->clip_norm / *norm);
-    return PRLE_OK;
-}
-
 typedef struct step_result {
     double loss, norm, lr;
     int64_t n, n_masked; /* of all ranks */
@@ -362,31 +301,13 @@ typedef struct step_result {
 static prle_status step_run(trainer *t, const prle_batch *batch, int64_t n_global, int64_t total_steps, step_result *out)
 {
     const bool whole = n_global == t->o->batch;
-    prle_plan *plan = whole ? t->plan : t->tail;
-    const int64_t plan_batch = whole ? t->plan_batch : t->tail_batch;
-    const prle_op_run_info info = {.n_valid = batch->n,
-                                   .seed = t->o->seed,
-                                   .epoch = (uint32_t)t->state.epoch,
-                                   .samples = batch->n > 0 ? batch->samples : NULL};
-    double sums[2] = {0, 0};
+    const double lr = prle_schedule_lr(&t->o->schedule, t->state.step, total_steps, t->state.epoch);
+    prle_train_step_result r;
 
-    batch_into_plan(t, plan, plan_batch, batch);
-    PRLE_TRY(prle_plan_forward(plan, &info));
-    sums[0] = loss_and_seed(t, plan, plan_batch, batch, 1.0 / (double)n_global);
-    for (int64_t i = 0; i < batch->n; i++)
-        sums[1] += batch->masked[i];
-    PRLE_TRY(prle_plan_backward(plan, &info, grads_ready, t->grad_sum));
-    PRLE_TRY(prle_grad_sum_wait(t->grad_sum));
-    PRLE_TRY(stats_average(t, (double)batch->n / (double)n_global));
-    PRLE_TRY(prle_comm_sum(t->comm, sums, 2, PRLE_F64, "loss"));
-    PRLE_CHECK(isfinite(sums[0]), PRLE_ENUMERIC, "the loss is %g at epoch %" PRId64 ", step %" PRId64 "; a lower --lr may help",
-               sums[0], t->state.epoch + 1, t->state.epoch_step);
-    *out = (step_result){.loss = sums[0],
-                         .n = n_global,
-                         .n_masked = (int64_t)sums[1],
-                         .lr = prle_schedule_lr(&t->o->schedule, t->state.step, total_steps, t->state.epoch)};
-    PRLE_TRY(clip(t, &out->norm));
-    prle_optim_step(t->optim, t->model, out->lr);
+    if (prle_train_step_run(&t->step, whole ? t->plan : t->tail, whole ? t->plan_batch : t->tail_batch, batch, n_global,
+                            (uint32_t)t->state.epoch, lr, &r) != PRLE_OK)
+        return prle_error_prefix("epoch %" PRId64 ", step %" PRId64, t->state.epoch + 1, t->state.epoch_step);
+    *out = (step_result){.loss = r.loss, .norm = r.norm, .lr = lr, .n = n_global, .n_masked = r.n_masked};
     return PRLE_OK;
 }
 
@@ -549,13 +470,15 @@ static prle_status epoch_steps(trainer *t, int64_t total_steps)
 {
     const int64_t steps = prle_sampler_steps(t->sampler);
     const prle_batch *batch = NULL;
-    step_result r;
+    step_result r = {.n = 0};
 
     while (t->state.epoch_step < steps && t->state.step < total_steps) {
         const double before = prle_clock_s();
         PRLE_TRY(prle_loader_next(t->loader, &batch));
-        t->report.loader_wait_seconds += prle_clock_s() - before;
+        const double begin = prle_clock_s();
         PRLE_TRY(step_run(t, batch, prle_sampler_step(t->sampler, t->state.epoch_step).n_global, total_steps, &r));
+        t->report.loader_wait_seconds += begin - before;
+        t->report.step_seconds += prle_clock_s() - begin;
         t->state.step++;
         t->state.epoch_step++;
         t->state.epoch_loss += r.loss * (double)r.n;
@@ -617,7 +540,7 @@ static void trainer_deinit(trainer *t)
     prle_sampler_destroy(t->sampler);
     prle_optim_destroy(t->optim);
     prle_model_destroy(t->model);
-    prle_free(t->weights);
+    prle_free(t->step.weights);
     prle_free(t->train);
     prle_free(t->val);
     prle_file_close(t->lock);
@@ -628,9 +551,12 @@ static prle_status trainer_init(trainer *t)
     PRLE_CHECK(t->o->batch % t->comm->size == 0, PRLE_EINVAL,
                "a batch of %" PRId64 " cannot be shared equally by %d ranks; choose a multiple with --batch", t->o->batch,
                t->comm->size);
+    t->step = (prle_train_step){.comm = t->comm, .clip_norm = t->o->clip_norm, .sync_bn = t->o->sync_bn, .seed = t->o->seed};
     PRLE_TRY(data_select(t));
     PRLE_TRY(sampler_make(t));
     PRLE_TRY(model_make(t));
+    t->step.model = t->model;
+    t->step.optim = t->optim;
     PRLE_TRY(plans_make(t));
     PRLE_TRY(loaders_make(t));
     PRLE_TRY(leak_warn(t));
@@ -651,6 +577,7 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
     PRLE_TRY_OUT(run_begin(&t));
     PRLE_TRY_OUT(prle_grad_sum_create(&t.grad_sum, comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
+    t.step.grad_sum = t.grad_sum;
     t.last_checkpoint = prle_clock_s();
     PRLE_TRY_OUT(train(&t));
     *report = t.report;
@@ -659,6 +586,8 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     report->best_auc = t.state.best_auc;
     report->best_epoch = t.state.best_epoch;
     report->checkpoint_seconds = prle_checkpointer_seconds(t.checkpointer);
+    report->loader_cpu_seconds = prle_loader_stats_get(t.loader).cpu_s;
+    report->mask_cpu_seconds = prle_loader_stats_get(t.loader).mask_cpu_s;
     report->seconds = prle_clock_s() - begin;
 out:
     trainer_deinit(&t);

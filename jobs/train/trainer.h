@@ -51,8 +51,13 @@ typedef struct prle_train_data {
 
 typedef struct prle_train_report {
     int64_t epochs, steps, best_epoch;
-    double best_auc, last_loss, seconds, loader_wait_seconds, checkpoint_seconds; /* of which training stood still */
-    int64_t images; /* trained on by all ranks in this process's life */
+    double best_auc, last_loss;
+    int64_t images;                              /* trained on by all ranks in this process's life, as all that follows */
+    double seconds;                              /* from the beginning to the end, validation included */
+    double step_seconds;                         /* of steps alone: computing */
+    double loader_wait_seconds;                  /* for which steps waited, on this rank, for their batch */
+    double checkpoint_seconds;                   /* for which training stood still to make checkpoints */
+    double loader_cpu_seconds, mask_cpu_seconds; /* of this rank's loader threads; of which for masks */
 } prle_train_report;
 
 /**
