@@ -1,6 +1,7 @@
 /* commands.c - the commands of prle, in the order of the way of the data. */
 #include "jobs/command.h"
 
+extern const prle_command prle_command_bench;
 extern const prle_command prle_command_cam;
 extern const prle_command prle_command_doctor;
 extern const prle_command prle_command_eval;
@@ -23,6 +24,7 @@ const prle_command *const prle_commands[] = {
     &prle_command_predict,
     &prle_command_show,
     &prle_command_inspect,
+    &prle_command_bench,
     &prle_command_doctor,
     NULL,
 };

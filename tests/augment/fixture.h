@@ -1,4 +1,4 @@
-/* fixture.h - a small face store and its maps, for the tests and the bench of the loader. */
+/* fixture.h - a small face store and its maps, for the tests of the loader. */
 #pragma once
 #include <math.h>
 #include <stdio.h>
