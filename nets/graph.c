@@ -218,6 +218,14 @@ prle_node prle_graph_max_pool(prle_graph *g, prle_node x, const char *name, int6
     return node_add(g, name, fresh);
 }
 
+prle_node prle_graph_adaptive_mean(prle_graph *g, prle_node x, const char *name, int64_t bins)
+{
+    prle_graph_node fresh = unary(PRLE_OP_POOL, x);
+
+    fresh.desc.u.pool = (prle_pool_attrs){.bins = bins};
+    return node_add(g, name, fresh);
+}
+
 prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name)
 {
     prle_graph_node fresh = unary(PRLE_OP_POOL, x);
@@ -284,6 +292,17 @@ prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_
     if (node >= 0 && weights_append(g, node, PRLE_INIT_TORCH, false) != PRLE_OK)
         return fail(g, name);
     return node;
+}
+
+void prle_graph_init_normal(prle_graph *g, prle_node node, double deviation)
+{
+    for (int i = 0; i < PRLE_OP_MAX_PARAMS && g->status == PRLE_OK; i++) {
+        if (g->node[node].param[i] < 0)
+            continue;
+        prle_segment *s = &g->segment[g->node[node].param[i]];
+        s->init = s->shape.n > 1 ? PRLE_INIT_NORMAL : PRLE_INIT_ZERO;
+        s->deviation = deviation;
+    }
 }
 
 void prle_graph_output(prle_graph *g, prle_node logits)

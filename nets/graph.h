@@ -21,8 +21,9 @@ typedef enum prle_segment_kind {
 typedef enum prle_init {
     PRLE_INIT_ZERO,
     PRLE_INIT_ONE,
-    PRLE_INIT_TORCH,          /* uniform in +-1/sqrt(fan_in): PyTorch's default for convolutions and linear layers, bias too */
-    PRLE_INIT_KAIMING_FAN_OUT /* normal, variance 2 / fan_out: He et al., arXiv 1502.01852 */
+    PRLE_INIT_TORCH,           /* uniform in +-1/sqrt(fan_in): PyTorch's default for convolutions and linear layers, bias too */
+    PRLE_INIT_KAIMING_FAN_OUT, /* normal, variance 2 / fan_out: He et al., arXiv 1502.01852 */
+    PRLE_INIT_NORMAL           /* normal, standard deviation `deviation` */
 } prle_init;
 
 /** One named tensor of the parameters, in the order of the public checkpoint's state_dict. */
@@ -33,8 +34,9 @@ typedef struct prle_segment {
     int64_t offset, count; /* elements in the buffer of its kind */
     prle_init init;
     int64_t fan_in, fan_out;
-    bool no_decay; /* a bias, or of a batch norm */
-    bool head;     /* of the last linear layer, whose shape depends on the number of classes */
+    double deviation; /* of PRLE_INIT_NORMAL */
+    bool no_decay;    /* a bias, or of a batch norm */
+    bool head;        /* of the last linear layer, whose shape depends on the number of classes */
 } prle_segment;
 
 /** One operator. Shapes are for a batch of one. */
@@ -90,15 +92,19 @@ prle_node prle_graph_relu(prle_graph *g, prle_node x, const char *name);
 prle_node prle_graph_leaky_relu(prle_graph *g, prle_node x, const char *name, double slope);
 prle_node prle_graph_act(prle_graph *g, prle_node x, const char *name, prle_act_attrs attrs);
 prle_node prle_graph_max_pool(prle_graph *g, prle_node x, const char *name, int64_t kernel, int64_t stride, int64_t pad);
-prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name);          /* [1,C,H,W] -> [1,C] */
-prle_node prle_graph_squeeze(prle_graph *g, prle_node x, const char *name);              /* the same mean, [1,C,1,1] */
-prle_node prle_graph_gate(prle_graph *g, prle_node x, prle_node gate, const char *name); /* x [1,C,H,W], gate [1,C,1,1] */
+prle_node prle_graph_adaptive_mean(prle_graph *g, prle_node x, const char *name, int64_t bins); /* [1,C,bins,bins]: pool.h */
+prle_node prle_graph_global_mean(prle_graph *g, prle_node x, const char *name);                 /* [1,C,H,W] -> [1,C] */
+prle_node prle_graph_squeeze(prle_graph *g, prle_node x, const char *name);                     /* the same mean, [1,C,1,1] */
+prle_node prle_graph_gate(prle_graph *g, prle_node x, prle_node gate, const char *name);        /* x [1,C,H,W], gate [1,C,1,1] */
 prle_node prle_graph_add(prle_graph *g, prle_node a, prle_node b, const char *name);
 prle_node prle_graph_concat(prle_graph *g, const prle_node *nodes, int n, const char *name);
 prle_node prle_graph_flatten(prle_graph *g, prle_node x, const char *name);
 prle_node prle_graph_dropout(prle_graph *g, prle_node x, const char *name, double p);
 prle_node prle_graph_drop_samples(prle_graph *g, prle_node x, const char *name, double p); /* "drop connect": whole samples */
 prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_t out);    /* with bias */
+
+/** A node's weights begin normal with that standard deviation, its bias at zero. */
+void prle_graph_init_normal(prle_graph *g, prle_node node, double deviation);
 
 /** The last linear layer: the logits. Marks its parameters as the head. */
 void prle_graph_output(prle_graph *g, prle_node logits);

@@ -67,6 +67,7 @@ static double draw(const prle_segment *s, prle_rng *rng)
     case PRLE_INIT_ONE: return 1;
     case PRLE_INIT_TORCH: return prle_rng_range(rng, -bound, bound);
     case PRLE_INIT_KAIMING_FAN_OUT: return sqrt(2 / (double)s->fan_out) * prle_rng_normal(rng);
+    case PRLE_INIT_NORMAL: return s->deviation * prle_rng_normal(rng);
     case PRLE_INIT_ZERO: break;
     }
     return 0;

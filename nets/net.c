@@ -14,6 +14,10 @@ static const struct {
     {.name = "efficientnet_b4", .build = prle_net_efficientnet_b4},
     {.name = "efficientnet_b4_same", .build = prle_net_efficientnet_b4_same},
     {.name = "efficientnet_b4_symmetric", .build = prle_net_efficientnet_b4_symmetric},
+    {.name = "vgg16", .build = prle_net_vgg16},
+    {.name = "vgg16_bn", .build = prle_net_vgg16_bn},
+    {.name = "vgg19", .build = prle_net_vgg19},
+    {.name = "vgg19_bn", .build = prle_net_vgg19_bn},
     {.name = "meso4", .build = prle_net_meso4},
 };
 enum { N_NETS = sizeof nets / sizeof nets[0] };

@@ -25,6 +25,10 @@ void prle_net_efficientnet_b4_same(prle_graph *g, const prle_net_opts *opts);
 void prle_net_efficientnet_b4_symmetric(prle_graph *g, const prle_net_opts *opts);
 void prle_net_meso4(prle_graph *g, const prle_net_opts *opts);
 void prle_net_resnet50(prle_graph *g, const prle_net_opts *opts);
+void prle_net_vgg16(prle_graph *g, const prle_net_opts *opts);
+void prle_net_vgg16_bn(prle_graph *g, const prle_net_opts *opts);
+void prle_net_vgg19(prle_graph *g, const prle_net_opts *opts);
+void prle_net_vgg19_bn(prle_graph *g, const prle_net_opts *opts);
 void prle_net_xception(prle_graph *g, const prle_net_opts *opts);
 
 #ifdef __cplusplus

@@ -82,6 +82,12 @@ static prle_status infer_pool(prle_op_desc *desc)
         desc->out = a->keep_dims ? PRLE_SHAPE(x[0], x[1], 1, 1) : PRLE_SHAPE(x[0], x[1]);
         return PRLE_OK;
     }
+    if (a->bins > 0) {
+        PRLE_CHECK(!a->max, PRLE_ENOTSUP, "adaptive pooling takes the mean");
+        PRLE_CHECK(x[2] >= 1 && x[3] >= 1, PRLE_ESHAPE, "pool: an image without pixels");
+        desc->out = PRLE_SHAPE(x[0], x[1], a->bins, a->bins);
+        return PRLE_OK;
+    }
     PRLE_CHECK(2 * a->pad <= a->kernel, PRLE_ESHAPE, "pool: padding %" PRId64 " is more than half the window %" PRId64, a->pad,
                a->kernel);
     PRLE_TRY(windows(x[2], 2 * a->pad, a->kernel, a->stride, &h));

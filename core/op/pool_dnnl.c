@@ -87,6 +87,12 @@ static prle_status bind(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_c
     return PRLE_OK;
 }
 
+static bool supports(const prle_op_desc *desc, const char **why)
+{
+    *why = "oneDNN's windows are all of one size";
+    return desc->u.pool.bins == 0 && prle_dnnl_supports(desc, why);
+}
+
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
     if (desc->u.pool.global && !desc->u.pool.keep_dims && desc->in[0].dim[1] % CHANNEL_BLOCK != 0)
@@ -97,7 +103,7 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
 
 const prle_op_impl prle_pool_dnnl = {.name = "dnnl",
                                      .kind = PRLE_OP_POOL,
-                                     .supports = prle_dnnl_supports,
+                                     .supports = supports,
                                      .plan = plan_pass,
                                      .run = prle_dnnl_run,
                                      .destroy = prle_dnnl_destroy};

@@ -17,10 +17,22 @@ static int64_t at_most(int64_t v, int64_t limit) { return v < limit ? v : limit;
 
 static window window_at(const prle_pool_attrs *a, int64_t p, int64_t q, int64_t H, int64_t W)
 {
+    const int64_t n = a->bins;
+
+    if (a->global)
+        return (window){0, H, 0, W};
+    if (n > 0)
+        return (window){p * H / n, ((p + 1) * H + n - 1) / n, q * W / n, ((q + 1) * W + n - 1) / n};
     const int64_t h = p * a->stride - a->pad, w = q * a->stride - a->pad;
     const window win = {at_least_0(h), at_most(h + a->kernel, H), at_least_0(w), at_most(w + a->kernel, W)};
 
     return win;
+}
+
+/* What the sum of a window is divided by to be its mean. */
+static real window_area(const prle_pool_attrs *a, window win)
+{
+    return (real)(a->global || a->bins > 0 ? (win.h1 - win.h0) * (win.w1 - win.w0) : a->kernel * a->kernel);
 }
 
 static real window_max(const real *x, int64_t W, window win, int32_t *where)
@@ -52,11 +64,10 @@ static void forward_plane(const prle_op_desc *desc, const real *x, real *y, int3
 
     for (int64_t p = 0; p < P; p++) {
         for (int64_t q = 0; q < Q; q++) {
-            const window win = a->global ? (window){0, H, 0, W} : window_at(a, p, q, H, W);
-            const real area = (real)(a->global ? H * W : a->kernel * a->kernel);
+            const window win = window_at(a, p, q, H, W);
 
-            y[p * Q + q] =
-                a->max ? window_max(x, W, win, where != NULL ? &where[p * Q + q] : &unused) : window_sum(x, W, win) / area;
+            y[p * Q + q] = a->max ? window_max(x, W, win, where != NULL ? &where[p * Q + q] : &unused)
+                                  : window_sum(x, W, win) / window_area(a, win);
         }
     }
 }
@@ -71,8 +82,8 @@ static void backward_plane(const prle_op_desc *desc, const real *dy, real *dx, c
         dx[i] = 0;
     for (int64_t p = 0; p < P; p++) {
         for (int64_t q = 0; q < Q; q++) {
-            const window win = a->global ? (window){0, H, 0, W} : window_at(a, p, q, H, W);
-            const real share = dy[p * Q + q] / (real)(a->global ? H * W : a->kernel * a->kernel);
+            const window win = window_at(a, p, q, H, W);
+            const real share = dy[p * Q + q] / window_area(a, win);
 
             if (a->max) {
                 dx[where[p * Q + q]] += dy[p * Q + q];

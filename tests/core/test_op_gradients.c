@@ -258,7 +258,8 @@ static void test_pool(void **state)
                                      {.max = true, .kernel = 2, .stride = 2},
                                      {.kernel = 3, .stride = 2, .pad = 1},
                                      {.global = true},
-                                     {.global = true, .keep_dims = true}};
+                                     {.global = true, .keep_dims = true},
+                                     {.bins = 4}};
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check((prle_op_desc){.kind = PRLE_OP_POOL, .n_in = 1, .in = {PRLE_SHAPE(2, 3, 7, 5)}, .u.pool = cases[i]});

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""make.py - writes the golden data: tests/golden/{ops,resnet50,xception,meso4}.txt and manifest.json.
+"""make.py [NAME ...] - writes the golden data: tests/golden/NAME.txt (without names: ops and every network) and manifest.json.
 
 A tensor is recorded by its shape, L2 norm, largest magnitude, dot products with three probes (weights.py, named NAME/probe0 ...)
 and its first four values, or all values where they are few. What the sets are: README.md.
@@ -9,6 +9,7 @@ import json
 import pathlib
 import platform
 import statistics
+import sys
 
 import numpy as np
 import torch
@@ -20,10 +21,15 @@ import weights
 
 HERE = pathlib.Path(__file__).parent
 N_PROBES, N_FIRST, N_ALL = 3, 4, 64
+PIECE = 2**24  # elements of a large tensor that are looked at together
 CAM_SQUARE = 32  # pixels
 CASES = {  # what is computed in double, and how large
     "resnet50": {"n_out": 2, "batch": 4, "size": 64, "cam_size": 128, "adam_steps": 5},
     "xception": {"n_out": 2, "batch": 2, "size": 96, "cam_size": 128, "adam_steps": 0},
+    "vgg16": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 128, "adam_steps": 0},
+    "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 128, "adam_steps": 0},
+    "vgg19": {"n_out": 2},  # the same code as vgg16's: inference only
+    "vgg19_bn": {"n_out": 2},
     "meso4": {"n_out": 2, "batch": 4, "size": 256, "cam_size": 256, "adam_steps": 20},
 }
 hashes = {}
@@ -38,8 +44,14 @@ def formula(name, shape):
     return torch.from_numpy(x)
 
 
-def dot(a, b):
-    return np.dot(a.astype(np.longdouble), b.astype(np.longdouble))
+def dot(flat, probe=None):
+    """Sum of squares, or the dot product with a probe, in long double."""
+    total = np.longdouble(0)
+    for start in range(0, flat.size, PIECE):
+        a = flat[start : start + PIECE]
+        b = a if probe is None else weights.signed_unit(probe, a.size, start)
+        total += np.dot(a.astype(np.longdouble), b.astype(np.longdouble))
+    return total
 
 
 def record(name, tensor, whole=False):
@@ -51,9 +63,9 @@ def record(name, tensor, whole=False):
     return {
         "name": name,
         "shape": list(x.shape),
-        "norm": float(np.sqrt(dot(flat, flat))),
+        "norm": float(np.sqrt(dot(flat))),
         "max": float(np.abs(flat).max()),
-        "probe": [float(dot(flat, weights.signed_unit(f"{name}/probe{k}", flat.size))) for k in range(N_PROBES)],
+        "probe": [float(dot(flat, f"{name}/probe{k}")) for k in range(N_PROBES)],
         "first": [float(v) for v in kept],
     }
 
@@ -142,35 +154,41 @@ def cam_records(model, net, case):
     return kept
 
 
-def network_sets(net, case):
-    n_out, shape = case["n_out"], (case["batch"], 3, case["size"], case["size"])
-    x, y = formula("input", shape), torch.from_numpy(weights.labels(case["batch"]))
-    sets = {}
-
-    model = build(net, n_out).eval()
-    sets["frozen"] = step_records(step(model, x, y))
-    frozen = {n: p.grad.clone() for n, p in model.named_parameters()}
-    sets["cam"] = cam_records(model, net, case)
+def infer_set(net, n_out):
+    """Logits at 256 pixels in double, and PyTorch's own distance from them in single precision."""
+    x = formula("input/256", (2, 3, 256, 256))
     with torch.no_grad():
-        sets["infer256"] = [record("logits", model(formula("input/256", (2, 3, 256, 256))))]
-    model = build(net, n_out).train()
-    sets["train"] = step_records(step(model, x, y)) + stats(model)
-    trained = {n: p.grad.clone() for n, p in model.named_parameters()}
+        logits = build(net, n_out).eval()(x)
+        single = build(net, n_out, torch.float32).eval()(x.float()).double()
+    return [record("logits", logits)], [record("infer256_logits", (single - logits).abs().max() / logits.abs().max())]
 
-    single = build(net, n_out, torch.float32)
-    _, _, frozen32, _ = step(single.eval(), x.float(), y)
-    with torch.no_grad():
-        logits32 = single(formula("input/256", (2, 3, 256, 256)).float()).double()
-    _, _, trained32, _ = step(single.train(), x.float(), y)
-    far = distances(trained32, trained), distances(frozen32, frozen)
-    reference = torch.tensor(sets["infer256"][0]["first"], dtype=torch.float64)
-    sets["torch_f32"] = [  # PyTorch's own distances from double precision
-        record("train_gradient_median", torch.tensor(statistics.median(far[0]), dtype=torch.float64)),
-        record("train_gradient_max", torch.tensor(far[0][-1], dtype=torch.float64)),
-        record("frozen_gradient_median", torch.tensor(statistics.median(far[1]), dtype=torch.float64)),
-        record("frozen_gradient_max", torch.tensor(far[1][-1], dtype=torch.float64)),
-        record("infer256_logits", (logits32.flatten() - reference).abs().max() / reference.abs().max()),
+
+def step_sets(net, case, training):
+    """A step with batch norm frozen or by the batch, in double; PyTorch's own distances from it in single precision."""
+    x = formula("input", (case["batch"], 3, case["size"], case["size"]))
+    y = torch.from_numpy(weights.labels(case["batch"]))
+    word = "train" if training else "frozen"
+    model = build(net, case["n_out"]).train(training)
+    result = step(model, x, y)
+    single = step(build(net, case["n_out"], torch.float32).train(training), x.float(), y)
+    far = distances(single[2], result[2])
+    return step_records(result) + (stats(model) if training else []), [
+        record(f"{word}_gradient_median", torch.tensor(statistics.median(far), dtype=torch.float64)),
+        record(f"{word}_gradient_max", torch.tensor(far[-1], dtype=torch.float64)),
     ]
+
+
+def network_sets(net, case):
+    n_out = case["n_out"]
+    sets = {}
+    sets["infer256"], sets["torch_f32"] = infer_set(net, n_out)
+    if "size" not in case:
+        return sets
+    has_norm = any("running_mean" in name for name in models.build(net, n_out).state_dict())
+    for word in ("frozen", "train") if has_norm else ("frozen",):
+        sets[word], far = step_sets(net, case, word == "train")
+        sets["torch_f32"] += far
+    sets["cam"] = cam_records(build(net, n_out).eval(), net, case)
     if case["adam_steps"] > 0:
         sets["adam"] = trajectory(net, n_out, case["batch"], case["size"], case["adam_steps"], lambda m: torch.optim.Adam(m.parameters(), 2e-4))
     return sets
@@ -298,7 +316,11 @@ def weights_hash(net, n_out):
     return digest.hexdigest()
 
 
-def manifest():
+def manifest(nets):
+    """Of all files; what is not made now is taken over from the manifest that is there."""
+    path = HERE / "manifest.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    old_inputs, old_weights = before.get("sha256_inputs_f64", {}), before.get("sha256_weights_f64", {})
     return {
         "versions": {
             "python": platform.python_version(),
@@ -309,8 +331,11 @@ def manifest():
         "seed": "none: every number comes from the formula of weights.py",
         "torch_threads": torch.get_num_threads(),
         "cases": CASES,
-        "sha256_inputs_f64": dict(sorted(hashes.items())),
-        "sha256_weights_f64": {net: weights_hash(net, case["n_out"]) for net, case in CASES.items()},
+        "sha256_inputs_f64": dict(sorted({**old_inputs, **hashes}.items())),
+        "sha256_weights_f64": {
+            **old_weights,
+            **{net: weights_hash(net, case["n_out"]) for net, case in CASES.items() if net in nets},
+        },
         "sha256_files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(HERE.glob("*.txt"))
@@ -320,13 +345,17 @@ def manifest():
 
 def main():
     torch.set_num_threads(1)  # one order of sums
-    write(HERE / "ops.txt", {"formula": formula_set(), **op_sets(), "loss": loss_set()})
+    names = sys.argv[1:] or ["ops", *CASES]
+    if "ops" in names:
+        write(HERE / "ops.txt", {"formula": formula_set(), **op_sets(), "loss": loss_set()})
     for net, case in CASES.items():
+        if net not in names:
+            continue
         sets = network_sets(net, case)
         if net == "meso4":
             sets.update(meso4_sets(case))
         write(HERE / f"{net}.txt", sets)
-    (HERE / "manifest.json").write_text(json.dumps(manifest(), indent=1) + "\n")
+    (HERE / "manifest.json").write_text(json.dumps(manifest(names), indent=1) + "\n")
 
 
 if __name__ == "__main__":

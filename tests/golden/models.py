@@ -93,8 +93,10 @@ class Meso4(nn.Module):
 def build(net, n_out):
     if net == "resnet50":
         return torchvision.models.resnet50(weights=None, num_classes=n_out)
+    if net.startswith("vgg"):
+        return getattr(torchvision.models, net)(weights=None, num_classes=n_out, init_weights=False, dropout=0.0)
     return {"xception": Xception, "meso4": Meso4}[net](n_out)
 
 
 # Where Grad-CAM looks: the module's output.
-CAM_MODULE = {"resnet50": "layer4", "xception": "act4", "meso4": "pool4"}
+CAM_MODULE = {"resnet50": "layer4", "xception": "act4", "vgg16": "features.29", "vgg16_bn": "features.42", "meso4": "pool4"}

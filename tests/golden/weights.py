@@ -17,9 +17,9 @@ def fnv1a64(text):
     return h
 
 
-def signed_unit(name, count):
-    """[count] doubles, uniform in [-1,1)."""
-    h = np.uint64(fnv1a64(name)) + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+def signed_unit(name, count, start=0):
+    """[count] doubles from element `start` on, uniform in [-1,1)."""
+    h = np.uint64(fnv1a64(name)) + (np.arange(start, start + count, dtype=np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
     h = (h ^ h >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ h >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     h ^= h >> np.uint64(31)

@@ -52,6 +52,10 @@ static void test_macs(void **state)
     prints(1e-9 * card_of("efficientnet_b4", 299, 2).macs, 3, "2.520");
     prints(1e-9 * card_of("efficientnet_b4_same", 299, 2).macs, 3, "2.860");
     prints(1e-9 * card_of("efficientnet_b4_symmetric", 299, 2).macs, 3, "2.860");
+    prints(1e-9 * card_of("vgg16", 256, 2).macs, 3, "20.164");
+    prints(1e-9 * card_of("vgg16_bn", 299, 2).macs, 3, "26.923");
+    prints(1e-9 * card_of("vgg19", 256, 2).macs, 3, "25.600");
+    prints(1e-9 * card_of("vgg19_bn", 299, 2).macs, 3, "34.147");
     prints(64e-9 * card_of("xception", 256, 2).macs_paper, 2, "384.74");
     prints(64e-9 * card_of("resnet50", 256, 1000).macs_paper, 2, "345.51");
 }

@@ -42,6 +42,10 @@ static void test_names(void **state)
     names_are("efficientnet_b4", "../shared/names/efficientnet-b4_lukemelas_1000.tsv");
     names_are("efficientnet_b4_same", "../shared/names/efficientnet-b4_lukemelas_1000.tsv");
     names_are("efficientnet_b4_symmetric", "../shared/names/efficientnet-b4_lukemelas_1000.tsv");
+    names_are("vgg16", "../shared/names/vgg16_torchvision_1000.tsv");
+    names_are("vgg16_bn", "../shared/names/vgg16_bn_torchvision_1000.tsv");
+    names_are("vgg19", "../shared/names/vgg19_torchvision_1000.tsv");
+    names_are("vgg19_bn", "../shared/names/vgg19_bn_torchvision_1000.tsv");
 }
 
 int main(void)

@@ -24,9 +24,17 @@ static void test_parameter_counts(void **state)
     count_is("efficientnet_b4_same", opts, 17552202);
     count_is("efficientnet_b4_symmetric", opts, 17552202);
     count_is("meso4", opts, 27898);
+    count_is("vgg16", opts, 134268738);
+    count_is("vgg16_bn", opts, 134277186);
+    count_is("vgg19", opts, 139578434);
+    count_is("vgg19_bn", opts, 139589442);
     opts.classes = 1;
     count_is("resnet50", opts, 23510081);
     count_is("xception", opts, 20809001);
+    count_is("vgg16", opts, 134264641);
+    count_is("vgg16_bn", opts, 134273089);
+    count_is("vgg19", opts, 139574337);
+    count_is("vgg19_bn", opts, 139585345);
     count_is("efficientnet_b4", opts, 17550409);
     opts.classes = 1000;
     count_is("efficientnet_b4", opts, 19341616);
