@@ -211,13 +211,14 @@ prle_status prle_file_publish(const char *tmp_path, const char *path)
     return rename_durably(tmp_path, path);
 }
 
-prle_status prle_file_write(const char *path, const void *bytes, size_t n_bytes)
+static prle_status write_pieces(const char *path, const prle_piece *piece, int n_pieces)
 {
     prle_status st = PRLE_OK;
     int fd = -1;
 
     PRLE_TRY(open_fd(path, O_WRONLY | O_CREAT | O_TRUNC, "open", &fd));
-    PRLE_TRY_OUT(write_all(fd, path, bytes, n_bytes));
+    for (int i = 0; i < n_pieces; i++)
+        PRLE_TRY_OUT(write_all(fd, path, piece[i].bytes, piece[i].n_bytes));
     if (prle_io_fails() || fsync(fd) != 0) {
         st = FAIL_ERRNO(path, "fsync");
         goto out;
@@ -230,13 +231,23 @@ out:
     return st;
 }
 
+prle_status prle_file_write(const char *path, const void *bytes, size_t n_bytes)
+{
+    return write_pieces(path, &(prle_piece){.bytes = bytes, .n_bytes = n_bytes}, 1);
+}
+
 prle_status prle_file_write_atomic(const char *path, const void *bytes, size_t n_bytes)
+{
+    return prle_file_write_pieces_atomic(path, &(prle_piece){.bytes = bytes, .n_bytes = n_bytes}, 1);
+}
+
+prle_status prle_file_write_pieces_atomic(const char *path, const prle_piece *piece, int n_pieces)
 {
     prle_status st = PRLE_OK;
     char *tmp_path = NULL;
 
     PRLE_TRY(prle_file_temp_path(path, &tmp_path));
-    PRLE_TRY_OUT(prle_file_write(tmp_path, bytes, n_bytes));
+    PRLE_TRY_OUT(write_pieces(tmp_path, piece, n_pieces));
     st = rename_durably(tmp_path, path);
     if (st != PRLE_OK)
         unlink(tmp_path);

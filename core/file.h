@@ -24,6 +24,15 @@ PRLE_NODISCARD prle_status prle_file_read_limited(const char *path, size_t limit
 /** Writes folder/.NAME.tmp.PID and publishes it as folder/NAME; on failure the temporary file is removed. */
 PRLE_NODISCARD prle_status prle_file_write_atomic(const char *path, const void *bytes, size_t n_bytes);
 
+/** Bytes that stand one after the other in a file. */
+typedef struct prle_piece {
+    const void *bytes;
+    size_t n_bytes;
+} prle_piece;
+
+/** The same of several pieces end to end, without a copy of them. */
+PRLE_NODISCARD prle_status prle_file_write_pieces_atomic(const char *path, const prle_piece *piece, int n_pieces);
+
 /** Where a writer that opens files itself (HDF5) makes the file `path` until prle_file_publish: folder/.NAME.tmp.PID; prle_free
  * it. */
 PRLE_NODISCARD prle_status prle_file_temp_path(const char *path, char **tmp_path);
