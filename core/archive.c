@@ -175,10 +175,15 @@ out:
 
 static prle_status read_table(prle_archive *archive)
 {
+    static const uint8_t legacy[] = {0x80, 2, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, '.'};
     uint8_t head[16] = {0};
     const uint64_t n_head = archive->n_bytes < sizeof head ? archive->n_bytes : sizeof head;
 
     PRLE_TRY(prle_file_pread(archive->fd, archive->path, head, n_head, 0));
+    if (memcmp(head, "PK\3\4", 4) == 0)
+        return prle_torch_zip_read(archive);
+    if (memcmp(head, legacy, sizeof legacy) == 0)
+        return prle_torch_legacy_read(archive);
     if (prle_le64(head) > 1 && head[8] == '{')
         return prle_safetensors_read(archive);
     PRLE_CHECK(memcmp(head, "\x89HDF", 4) != 0, PRLE_ENOTSUP,
