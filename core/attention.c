@@ -50,7 +50,7 @@ static void stretched_deinit(stretched *s)
     prle_free(s->line);
 }
 
-static prle_status stretched_init(stretched *s, const float *map, int64_t h, int64_t w, int64_t H, int64_t W)
+static prle_status stretched_init(stretched *s, const double *map, int64_t h, int64_t w, int64_t H, int64_t W)
 {
     const double whole = 2.0 * (double)W;
 
@@ -59,12 +59,12 @@ static prle_status stretched_init(stretched *s, const float *map, int64_t h, int
     PRLE_TRY(PRLE_NEW(s->lines, h * W));
     PRLE_TRY(PRLE_NEW(s->line, W));
     for (int64_t y = 0; y < h; y++) {
-        const float *row = map + y * w;
+        const double *row = map + y * w;
         double *line = s->lines + y * W;
 
         for (int64_t x = 0; x < W; x++) {
             const double a = s->columns.weight[x];
-            line[x] = (whole - a) * (double)row[s->columns.first[x]] + a * (double)row[s->columns.second[x]];
+            line[x] = (whole - a) * row[s->columns.first[x]] + a * row[s->columns.second[x]];
         }
     }
     return PRLE_OK;
@@ -107,31 +107,30 @@ static prle_status check_sides(int64_t h, int64_t w)
     return PRLE_OK;
 }
 
-static prle_status check_finite(const float *map, int64_t h, int64_t w)
+static prle_status check_finite(const double *map, int64_t h, int64_t w)
 {
     for (int64_t i = 0; i < h * w; i++)
-        PRLE_CHECK(isfinite(map[i]), PRLE_ENUMERIC, "attention map: value %g at row %lld, column %lld is not finite",
-                   (double)map[i], (long long)(i / w), (long long)(i % w));
+        PRLE_CHECK(isfinite(map[i]), PRLE_ENUMERIC, "attention map: value %g at row %lld, column %lld is not finite", map[i],
+                   (long long)(i / w), (long long)(i % w));
     return PRLE_OK;
 }
 
-prle_status prle_attention_normalise(float *map, int64_t h, int64_t w)
+prle_status prle_attention_normalise(double *map, int64_t h, int64_t w)
 {
     PRLE_TRY(check_sides(h, w));
     PRLE_TRY(check_finite(map, h, w));
     const int64_t n = h * w;
-    double lo = (double)map[0], hi = (double)map[0];
+    double lo = map[0], hi = map[0];
     for (int64_t i = 1; i < n; i++) {
-        const double v = (double)map[i];
-        lo = v < lo ? v : lo;
-        hi = v > hi ? v : hi;
+        lo = map[i] < lo ? map[i] : lo;
+        hi = map[i] > hi ? map[i] : hi;
     }
     for (int64_t i = 0; i < n; i++)
-        map[i] = hi > lo ? (float)(((double)map[i] - lo) / (hi - lo)) : 0.0f;
+        map[i] = hi > lo ? (map[i] / 2 - lo / 2) / (hi / 2 - lo / 2) : 0; /* halves: the range may not fit a double */
     return PRLE_OK;
 }
 
-prle_status prle_attention_resize(const float *map, int64_t h, int64_t w, int64_t H, int64_t W, float *out)
+prle_status prle_attention_resize(const double *map, int64_t h, int64_t w, int64_t H, int64_t W, double *out)
 {
     prle_status st = PRLE_OK;
     stretched s = {0};
@@ -144,7 +143,7 @@ prle_status prle_attention_resize(const float *map, int64_t h, int64_t w, int64_
     for (int64_t y = 0; y < H; y++) {
         const double *row = stretched_row(&s, y, H, W);
         for (int64_t x = 0; x < W; x++)
-            out[y * W + x] = (float)(row[x] / whole);
+            out[y * W + x] = row[x] / whole;
     }
 out:
     stretched_deinit(&s);
@@ -155,19 +154,24 @@ prle_status prle_attention_quantise(const float *map, int64_t h, int64_t w, int6
 {
     prle_status st = PRLE_OK;
     stretched s = {0};
+    double *wide = NULL;
     const double whole = 4.0 * (double)H * (double)W;
 
     PRLE_TRY(check_sides(h, w));
     PRLE_TRY(check_sides(H, W));
-    PRLE_TRY(check_finite(map, h, w));
+    PRLE_TRY(PRLE_NEW(wide, h * w));
     for (int64_t i = 0; i < h * w; i++)
-        PRLE_CHECK(map[i] >= 0.0f && map[i] <= 1.0f, PRLE_EINVAL,
-                   "attention map: value %g at row %lld, column %lld is outside [0,1]: normalise the map first", (double)map[i],
-                   (long long)(i / w), (long long)(i % w));
-    PRLE_TRY_OUT(stretched_init(&s, map, h, w, H, W));
+        wide[i] = (double)map[i];
+    PRLE_TRY_OUT(check_finite(wide, h, w));
+    for (int64_t i = 0; i < h * w; i++)
+        PRLE_CHECK_OUT(wide[i] >= 0 && wide[i] <= 1, PRLE_EINVAL,
+                       "attention map: value %g at row %lld, column %lld is outside [0,1]: normalise the map first", wide[i],
+                       (long long)(i / w), (long long)(i % w));
+    PRLE_TRY_OUT(stretched_init(&s, wide, h, w, H, W));
     for (int64_t y = 0; y < H; y++)
         quantise_row(q + y * W, stretched_row(&s, y, H, W), whole, W);
 out:
     stretched_deinit(&s);
+    prle_free(wide);
     return st;
 }

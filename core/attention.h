@@ -16,10 +16,9 @@ enum { PRLE_ATTENTION_ONE = 32768 };
  *
  * map  in/out  [h,w]  any finite values; afterwards in [0,1]
  *
- * The quotient is taken in double and rounded once to float.
  * Errors: PRLE_ENUMERIC names row and column of the first value that is not finite, and leaves the map as it was.
  */
-PRLE_NODISCARD prle_status prle_attention_normalise(float *map, int64_t h, int64_t w);
+PRLE_NODISCARD prle_status prle_attention_normalise(double *map, int64_t h, int64_t w);
 
 /**
  * Bilinear resize: half-pixel centres, clamped at the edge, no antialias (PyTorch's interpolate(align_corners=False)).
@@ -27,19 +26,18 @@ PRLE_NODISCARD prle_status prle_attention_normalise(float *map, int64_t h, int64
  *   x = max(((2X + 1) w - W) / 2W, 0),  left = floor(x),  right = min(left + 1, w - 1),  and likewise for rows;
  *   out = (b0 (a0 v00 + a1 v01) + b1 (a0 v10 + a1 v11)) / 4HW,  with integer weights a0 + a1 = 2W and b0 + b1 = 2H.
  *
- * Computed in double in this order, without contraction, and rounded once. Where the values are float16, as on disk, and
- * H, W <= 4096, every step before the division is exact.
+ * Computed in double in this order, without contraction.
  *
  * map  in   [h,w]  finite
  * out  out  [H,W]  must not overlap map
  *
  * Errors: PRLE_ENUMERIC names the place of a value that is not finite. Memory: scratch of h*W doubles.
  */
-PRLE_NODISCARD prle_status prle_attention_resize(const float *map, int64_t h, int64_t w, int64_t H, int64_t W, float *out);
+PRLE_NODISCARD prle_status prle_attention_resize(const double *map, int64_t h, int64_t w, int64_t H, int64_t W, double *out);
 
 /**
- * The same resize, then q = rint(32768 A), ties to even: the double quotient is rounded without passing through float.
- * For float16 values and H, W <= 4096 the result is the correctly rounded exact value, whoever computes it.
+ * The same resize of a map as it comes back from the disk, then q = rint(32768 A), ties to even. For float16 values and
+ * H, W <= 4096 every step before the division is exact, and the result the correctly rounded exact value, whoever computes it.
  *
  * map  in   [h,w]  in [0,1]
  * q    out  [H,W]  in [0,32768]

@@ -11,19 +11,19 @@ enum { MAX_SOURCE = 256, MAX_TARGET = 65536 };
 static void test_normalise(void **state)
 {
     (void)state;
-    float map[] = {-3.0f, 1.0f, 5.0f, 0.0f, -1.0f, 3.0f}, constant[] = {2.5f, 2.5f, 2.5f, 2.5f}, one = 7.0f;
-    float wide[] = {-3e38f, 0.0f, 3e38f};
-    const float want[] = {0.0f, 0.5f, 1.0f, 0.375f, 0.25f, 0.75f};
+    double map[] = {-3, 1, 5, 0, -1, 3}, constant[] = {2.5, 2.5, 2.5, 2.5}, one = 7;
+    double wide[] = {-1.7e308, 0, 1.7e308};
+    const double want[] = {0, 0.5, 1, 0.375, 0.25, 0.75};
 
     assert_ok(prle_attention_normalise(map, 2, 3));
     assert_memory_equal(map, want, sizeof map);
     assert_ok(prle_attention_normalise(constant, 2, 2));
     for (int i = 0; i < 4; i++)
-        assert_true(constant[i] == 0.0f && !signbit(constant[i]));
+        assert_true(constant[i] == 0 && !signbit(constant[i]));
     assert_ok(prle_attention_normalise(&one, 1, 1));
-    assert_true(one == 0.0f);
-    assert_ok(prle_attention_normalise(wide, 1, 3)); /* the range does not fit a float */
-    assert_true(wide[0] == 0.0f && wide[1] == 0.5f && wide[2] == 1.0f);
+    assert_true(one == 0);
+    assert_ok(prle_attention_normalise(wide, 1, 3)); /* the range does not fit a double */
+    assert_true(wide[0] == 0 && wide[1] == 0.5 && wide[2] == 1);
 }
 
 /*
@@ -47,7 +47,8 @@ static const struct {
 static void test_resize_equals_torch(void **state)
 {
     (void)state;
-    float map[MAX_SOURCE], *out = NULL;
+    double map[MAX_SOURCE], *out = NULL;
+    float single[MAX_SOURCE];
     uint16_t *q = NULL;
 
     assert_ok(PRLE_NEW(out, MAX_TARGET));
@@ -58,18 +59,17 @@ static void test_resize_equals_torch(void **state)
         int64_t q_sum = 0;
 
         for (int64_t i = 0; i < h * w; i++)
-            map[i] = (float)((i * 37 + 11) % 64) / 64.0f;
+            map[i] = single[i] = (float)((i * 37 + 11) % 64) / 64.0f;
         assert_ok(prle_attention_resize(map, h, w, H, W, out));
-        assert_ok(prle_attention_quantise(map, h, w, H, W, q));
+        assert_ok(prle_attention_quantise(single, h, w, H, W, q));
         for (int64_t i = 0; i < n; i++) {
-            projection += (double)out[i] * (double)((i * i + 3) % 17);
+            projection += out[i] * (double)((i * i + 3) % 17);
             q_sum += q[i];
         }
-        /* out is rounded to float: half an ulp of values below 1 */
-        assert_true(fabs((double)out[0] - torch_cases[c].value[0]) <= 0x1p-25);
-        assert_true(fabs((double)out[n / 2] - torch_cases[c].value[1]) <= 0x1p-25);
-        assert_true(fabs((double)out[n * 2 / 3] - torch_cases[c].value[2]) <= 0x1p-25);
-        assert_true(fabs(projection - torch_cases[c].projection) <= 1e-7 * torch_cases[c].projection);
+        assert_true(fabs(out[0] - torch_cases[c].value[0]) <= 1e-15);
+        assert_true(fabs(out[n / 2] - torch_cases[c].value[1]) <= 1e-15);
+        assert_true(fabs(out[n * 2 / 3] - torch_cases[c].value[2]) <= 1e-15);
+        assert_true(fabs(projection - torch_cases[c].projection) <= 1e-12 * torch_cases[c].projection);
         assert_int_equal(q_sum, torch_cases[c].q_sum);
     }
     prle_free(out);
@@ -116,21 +116,22 @@ static void test_quantise_is_exact(void **state)
 static void test_bad_values(void **state)
 {
     (void)state;
-    float map[6] = {0.0f, 0.5f, 1.0f, 0.25f, NAN, 0.75f}, kept[6], out[4];
+    double map[6] = {0, 0.5, 1, 0.25, NAN, 0.75}, kept[6], out[4];
+    float single[6] = {0.0f, 0.5f, 1.0f, 0.25f, NAN, 0.75f};
     uint16_t q[4];
 
     memcpy(kept, map, sizeof map);
     assert_fails(prle_attention_normalise(map, 2, 3), PRLE_ENUMERIC, "row 1, column 1");
     assert_memory_equal(map, kept, sizeof map);
     assert_fails(prle_attention_resize(map, 2, 3, 2, 2, out), PRLE_ENUMERIC, "row 1, column 1");
-    assert_fails(prle_attention_quantise(map, 2, 3, 2, 2, q), PRLE_ENUMERIC, "row 1, column 1");
-    map[4] = 0.0f;
+    assert_fails(prle_attention_quantise(single, 2, 3, 2, 2, q), PRLE_ENUMERIC, "row 1, column 1");
+    map[4] = single[4] = 0;
     map[2] = -INFINITY;
     assert_fails(prle_attention_normalise(map, 2, 3), PRLE_ENUMERIC, "row 0, column 2");
-    map[2] = 1.5f;
-    assert_fails(prle_attention_quantise(map, 2, 3, 2, 2, q), PRLE_EINVAL, "outside [0,1]");
-    map[2] = 1.0f;
-    assert_fails(prle_attention_quantise(map, 2, 3, 0, 2, q), PRLE_ESHAPE, "0 x 2");
+    single[2] = 1.5f;
+    assert_fails(prle_attention_quantise(single, 2, 3, 2, 2, q), PRLE_EINVAL, "outside [0,1]");
+    single[2] = 1.0f;
+    assert_fails(prle_attention_quantise(single, 2, 3, 0, 2, q), PRLE_ESHAPE, "0 x 2");
     assert_fails(prle_attention_normalise(map, 0, 3), PRLE_ESHAPE, "0 x 3");
 }
 

@@ -226,10 +226,8 @@ static void fill(uint16_t *q, kind what, int T, int64_t H, int64_t W, uint64_t s
             case TIED: map[i] = (uint16_t)(4096 * prle_rng_below(&rng, 5)); break;
             default: break;
             }
-        if (what == SMOOTH) {
-            assert_ok(prle_attention_normalise(native, 8, 8));
+        if (what == SMOOTH)
             assert_ok(prle_attention_quantise(native, 8, 8, H, W, map));
-        }
     }
 }
 
@@ -302,7 +300,6 @@ static void test_neighbor_of_one_is_empty(void **state)
         float map[256];
         for (int i = 0; i < side * side; i++) /* the steepest map there is: each cell 0 or 1 */
             map[i] = (float)prle_rng_below(&rng, 2);
-        assert_ok(prle_attention_normalise(map, side, side));
         assert_ok(prle_attention_quantise(map, side, side, 256, 256, f->q));
         assert_ok(prle_fuser_run(fuser, f->q, f->rank, NULL, &area));
         assert_int_equal(area, 0);

@@ -23,12 +23,13 @@ static inline void zoo_map(int member, int64_t image, float out[256])
 {
     const int64_t n = zoo_members[member].height * zoo_members[member].width;
     prle_rng rng = prle_rng_make(4, (uint32_t)member, (uint64_t)image, PRLE_RNG_TEST);
+    double map[256];
 
     for (int64_t i = 0; i < n; i++)
-        out[i] = image % 12 == 0 ? 0.0f : (float)(prle_rng_uniform(&rng) * prle_rng_uniform(&rng));
-    assert_ok(prle_attention_normalise(out, zoo_members[member].height, zoo_members[member].width));
+        map[i] = image % 12 == 0 ? 0 : prle_rng_uniform(&rng) * prle_rng_uniform(&rng);
+    assert_ok(prle_attention_normalise(map, zoo_members[member].height, zoo_members[member].width));
     for (int64_t i = 0; i < n; i++)
-        out[i] = prle_half_to_float(prle_half_from_float(out[i]));
+        out[i] = prle_half_to_float(prle_half_from_float((float)map[i]));
 }
 
 /* cams/NAME.h5 with maps of images first ... end - 1 of a store with that hash. */
