@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cam/tail.h"
 #include "core/alloc.h"
 #include "core/attention.h"
 #include "core/log.h"
@@ -13,47 +14,26 @@ const char *const prle_cam_target_words[] = {
     [PRLE_CAM_LABEL] = "label", [PRLE_CAM_FAKE] = "fake", [PRLE_CAM_ARGMAX] = "argmax", NULL};
 const char *const prle_cam_score_words[] = {[PRLE_CAM_PROB] = "prob", [PRLE_CAM_LOGIT] = "logit", NULL};
 
+const char *const prle_cam_way_words[] = {
+    [PRLE_CAM_FORWARD] = "without gradients", [PRLE_CAM_CLOSED] = "closed form", [PRLE_CAM_BACKWARD] = "backward", NULL};
+
 struct prle_cam_engine {
     prle_model *model;
     prle_cam_opts opts;
     prle_plan *plan;
-    int head;              /* closed form: the weight segment of the linear layer behind the pool, else -1 */
-    int64_t height, width; /* of the maps */
-    double *scores;        /* [batch] */
-    double *weights;       /* [channels of the widest node] */
-    double *sum;           /* [h w of the largest native map] */
-    float *native, *resized;
+    prle_cam_way way;
+    prle_cam_tail tail[PRLE_PLAN_MAX_NODES]; /* CLOSED: of each node */
+    int64_t height, width;                   /* of the maps */
+    double *scores;                          /* [batch] */
+    double *values, *gradients;              /* [C,P] of one image at the largest node */
+    double *scratch;                         /* of the method */
+    double *native, *resized;                /* [height,width] */
 };
 
-/* The only node that reads n; -1 when there are several or none. */
-static prle_node only_reader(const prle_graph *g, prle_node n)
-{
-    prle_node reader = -1;
+static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
 
-    for (prle_node m = n + 1; m < g->n_nodes; m++)
-        for (int i = 0; i < g->node[m].desc.n_in; i++)
-            if (g->node[m].in[i] == n) {
-                if (reader >= 0)
-                    return -1;
-                reader = m;
-            }
-    return reader;
-}
-
-/* node - global mean - [dropout] - linear = output: the gradient at each pixel is the linear weight over UV. */
-static int closed_form_head(const prle_graph *g, prle_node node)
-{
-    prle_node next = only_reader(g, node);
-
-    if (next < 0 || g->node[next].desc.kind != PRLE_OP_POOL || !g->node[next].desc.u.pool.global)
-        return -1;
-    next = only_reader(g, next);
-    if (next >= 0 && g->node[next].desc.kind == PRLE_OP_DROPOUT)
-        next = only_reader(g, next);
-    return next == g->output && g->node[next].desc.kind == PRLE_OP_LINEAR ? g->node[next].param[0] : -1;
-}
-
-static prle_status nodes_check(prle_cam_engine *e, int64_t *channels)
+/* The nodes' shapes: size of the maps, and room for one image at any of them. */
+static prle_status nodes_check(prle_cam_engine *e, int64_t *n_values, int64_t *n_scratch)
 {
     const prle_graph *g = e->model->graph;
 
@@ -64,11 +44,23 @@ static prle_status nodes_check(prle_cam_engine *e, int64_t *channels)
         PRLE_CHECK(node >= 0 && node < g->n_nodes, PRLE_EINVAL, "%s: node %d: there are %d", g->name, node, g->n_nodes);
         const prle_shape *shape = &g->node[node].desc.out;
         PRLE_CHECK(shape->n == 4, PRLE_EINVAL, "%s: node %s is no image", g->name, g->node[node].name);
-        *channels = shape->dim[1] > *channels ? shape->dim[1] : *channels;
-        e->height = shape->dim[2] > e->height ? shape->dim[2] : e->height;
-        e->width = shape->dim[3] > e->width ? shape->dim[3] : e->width;
+        const int64_t channels = shape->dim[1], pixels = shape->dim[2] * shape->dim[3];
+        *n_values = largest(*n_values, channels * pixels);
+        *n_scratch = largest(*n_scratch, prle_cam_method_scratch(e->opts.method, channels, pixels));
+        e->height = largest(e->height, shape->dim[2]);
+        e->width = largest(e->width, shape->dim[3]);
     }
     return PRLE_OK;
+}
+
+static prle_cam_way way_choose(prle_cam_engine *e)
+{
+    if (!prle_cam_method_has_score(e->opts.method))
+        return PRLE_CAM_FORWARD;
+    for (int i = 0; i < e->opts.nodes.n; i++)
+        if (e->opts.general || !prle_cam_tail_find(&e->tail[i], e->model->graph, e->opts.nodes.node[i]))
+            return PRLE_CAM_BACKWARD;
+    return PRLE_CAM_CLOSED;
 }
 
 prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, const prle_cam_opts *opts)
@@ -76,25 +68,26 @@ prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, con
     prle_status st = PRLE_OK;
     prle_cam_engine *e = NULL;
     prle_plan_opts plan = {.batch = opts->batch, .dtype = opts->dtype};
-    int64_t channels = 0;
+    int64_t n_values = 0, n_scratch = 0;
 
     PRLE_TRY(PRLE_NEW(e, 1));
     e->model = model;
     e->opts = *opts;
-    e->head = -1;
-    PRLE_TRY_OUT(nodes_check(e, &channels));
-    if (!opts->general && e->opts.nodes.n == 1)
-        e->head = closed_form_head(model->graph, e->opts.nodes.node[0]);
+    PRLE_TRY_OUT(prle_model_check_finite(model)); /* oneDNN's relu and max pool make NaN a number */
+    PRLE_TRY_OUT(nodes_check(e, &n_values, &n_scratch));
+    e->way = way_choose(e);
     plan.keep = e->opts.nodes;
-    if (e->head < 0)
+    if (e->way == PRLE_CAM_BACKWARD)
         plan.wanted = e->opts.nodes;
     PRLE_TRY_OUT(prle_plan_create(&e->plan, model, prle_device_cpu(), &plan));
     PRLE_TRY_OUT(PRLE_NEW(e->scores, opts->batch));
-    PRLE_TRY_OUT(PRLE_NEW(e->weights, channels));
-    PRLE_TRY_OUT(PRLE_NEW(e->sum, e->height * e->width));
+    PRLE_TRY_OUT(PRLE_NEW(e->values, n_values));
+    PRLE_TRY_OUT(PRLE_NEW(e->gradients, e->way == PRLE_CAM_FORWARD ? 0 : n_values));
+    PRLE_TRY_OUT(PRLE_NEW(e->scratch, n_scratch));
     PRLE_TRY_OUT(PRLE_NEW(e->native, e->height * e->width));
     PRLE_TRY_OUT(PRLE_NEW(e->resized, e->height * e->width));
-    prle_log(PRLE_LOG_DEBUG, "cam", "%s: %s", model->graph->name, e->head >= 0 ? "closed form" : "backward to the nodes");
+    prle_log(PRLE_LOG_DEBUG, "cam", "%s: %s, %s", model->graph->name, prle_cam_method_words[opts->method],
+             prle_cam_way_words[e->way]);
     *out = e;
     e = NULL;
 out:
@@ -108,8 +101,9 @@ void prle_cam_engine_destroy(prle_cam_engine *e)
         return;
     prle_plan_destroy(e->plan);
     prle_free(e->scores);
-    prle_free(e->weights);
-    prle_free(e->sum);
+    prle_free(e->values);
+    prle_free(e->gradients);
+    prle_free(e->scratch);
     prle_free(e->native);
     prle_free(e->resized);
     prle_free(e);
@@ -121,20 +115,7 @@ void prle_cam_engine_size(const prle_cam_engine *e, int64_t *height, int64_t *wi
     *width = e->width;
 }
 
-bool prle_cam_engine_is_closed_form(const prle_cam_engine *e) { return e->head >= 0; }
-
-static double get(const prle_cam_engine *e, const void *values, int64_t i)
-{
-    return e->model->dtype == PRLE_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i];
-}
-
-static void put(const prle_cam_engine *e, void *values, int64_t i, double v)
-{
-    if (e->model->dtype == PRLE_F64)
-        ((double *)values)[i] = v;
-    else
-        ((float *)values)[i] = (float)v;
-}
+prle_cam_way prle_cam_engine_way(const prle_cam_engine *e) { return e->way; }
 
 static int explained_class(const prle_cam_engine *e, const uint8_t *labels, int64_t i)
 {
@@ -146,63 +127,47 @@ static int explained_class(const prle_cam_engine *e, const uint8_t *labels, int6
     return labels[i];
 }
 
-/* d score / d logit c' of an image explained as class c. */
-static double seed_of(const prle_cam_engine *e, int explained, int64_t logit)
+/* seed [classes] = d score / d logits of an image explained as that class. */
+static void seed_make(const prle_cam_engine *e, int explained, double seed[2])
 {
+    const double other = e->opts.score == PRLE_CAM_PROB ? -1 : 0;
+
+    seed[0] = explained == 0 ? 1 : other;
+    seed[1] = explained == 1 ? 1 : other;
     if (e->model->opts.classes == 1)
-        return explained == 1 ? 1 : -1;
-    if (logit == explained)
-        return 1;
-    return e->opts.score == PRLE_CAM_PROB ? -1 : 0;
+        seed[0] = explained == 1 ? 1 : -1;
 }
 
-/* w_k of the closed form: sum_c seed_c W[c,k] / UV. */
-static void weights_closed(const prle_cam_engine *e, int explained, int64_t channels, int64_t pixels)
+/* out [n] = the model's numbers from `first` on. */
+static void widen(const prle_cam_engine *e, double *out, const void *values, int64_t first, int64_t n)
 {
-    const void *w = prle_model_segment(e->model, e->head);
-
-    for (int64_t k = 0; k < channels; k++) {
-        double sum = 0;
-        for (int64_t c = 0; c < e->model->opts.classes; c++)
-            sum += seed_of(e, explained, c) * get(e, w, c * channels + k);
-        e->weights[k] = sum / (double)pixels;
-    }
-}
-
-/* w_k of the general path: the mean gradient of channel k. */
-static void weights_general(const prle_cam_engine *e, prle_node node, int64_t i, int64_t channels, int64_t pixels)
-{
-    const void *grad = prle_plan_grad(e->plan, node);
-
-    for (int64_t k = 0; k < channels; k++) {
-        double sum = 0;
-        for (int64_t p = 0; p < pixels; p++)
-            sum += get(e, grad, (i * channels + k) * pixels + p);
-        e->weights[k] = sum / (double)pixels;
-    }
-}
-
-/* One node's normalised map of image i, at its native size, into e->native. */
-static prle_status node_map(const prle_cam_engine *e, prle_node node, int64_t i, int explained)
-{
-    const prle_shape *shape = &e->model->graph->node[node].desc.out;
-    const int64_t channels = shape->dim[1], pixels = shape->dim[2] * shape->dim[3];
-    const void *value = prle_plan_value(e->plan, node);
-
-    if (e->head >= 0)
-        weights_closed(e, explained, channels, pixels);
+    if (e->model->dtype == PRLE_F64)
+        memcpy(out, (const double *)values + first, (size_t)n * sizeof *out);
     else
-        weights_general(e, node, i, channels, pixels);
-    memset(e->sum, 0, (size_t)pixels * sizeof *e->sum);
-    for (int64_t k = 0; k < channels; k++)
-        for (int64_t p = 0; p < pixels; p++)
-            e->sum[p] += e->weights[k] * get(e, value, (i * channels + k) * pixels + p);
-    for (int64_t p = 0; p < pixels; p++)
-        e->native[p] = (float)(e->sum[p] > 0 || e->sum[p] != e->sum[p] ? e->sum[p] : 0); /* ReLU; NaN is seen below */
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (double)((const float *)values)[first + i];
+}
+
+/* Map k of image i, of the k-th node, normalised, at its native size, into e->native. */
+static prle_status node_map(const prle_cam_engine *e, int k, int64_t i, int explained)
+{
+    const prle_node node = e->opts.nodes.node[k];
+    const prle_shape *shape = &e->model->graph->node[node].desc.out;
+    const int64_t channels = shape->dim[1], pixels = shape->dim[2] * shape->dim[3], n = channels * pixels;
+    double seed[2];
+
+    widen(e, e->values, prle_plan_value(e->plan, node), i * n, n);
+    if (e->way == PRLE_CAM_BACKWARD)
+        widen(e, e->gradients, prle_plan_grad(e->plan, node), i * n, n);
+    if (e->way == PRLE_CAM_CLOSED) {
+        seed_make(e, explained, seed);
+        prle_cam_tail_gradients(e->gradients, &e->tail[k], e->model, e->values, seed, channels, pixels);
+    }
+    prle_cam_method_run(e->opts.method, e->native, e->values, e->gradients, channels, pixels, e->scratch);
     return prle_attention_normalise(e->native, shape->dim[2], shape->dim[3]);
 }
 
-static prle_status image_map(const prle_cam_engine *e, int64_t i, int explained, float *cam)
+static prle_status image_map(const prle_cam_engine *e, int64_t i, int explained, double *cam)
 {
     const int64_t pixels = e->height * e->width;
     const int n = e->opts.nodes.n;
@@ -210,10 +175,10 @@ static prle_status image_map(const prle_cam_engine *e, int64_t i, int explained,
     for (int k = 0; k < n; k++) {
         const prle_shape *shape = &e->model->graph->node[e->opts.nodes.node[k]].desc.out;
 
-        PRLE_TRY(node_map(e, e->opts.nodes.node[k], i, explained));
+        PRLE_TRY(node_map(e, k, i, explained));
         PRLE_TRY(prle_attention_resize(e->native, shape->dim[2], shape->dim[3], e->height, e->width, e->resized));
         for (int64_t p = 0; p < pixels; p++)
-            cam[p] = (k > 0 ? cam[p] : 0) + e->resized[p] / (float)n;
+            cam[p] = (k > 0 ? cam[p] : 0) + e->resized[p] / n;
     }
     return n > 1 ? prle_attention_normalise(cam, e->height, e->width) : PRLE_OK;
 }
@@ -221,14 +186,22 @@ static prle_status image_map(const prle_cam_engine *e, int64_t i, int explained,
 static prle_status backward(prle_cam_engine *e, const uint8_t *labels, int64_t n)
 {
     const int64_t classes = e->model->opts.classes;
+    void *seeds = prle_plan_seed(e->plan);
 
-    for (int64_t i = 0; i < e->opts.batch; i++)
+    for (int64_t i = 0; i < e->opts.batch; i++) {
+        double seed[2] = {0, 0};
+        if (i < n)
+            seed_make(e, explained_class(e, labels, i), seed);
         for (int64_t c = 0; c < classes; c++)
-            put(e, prle_plan_seed(e->plan), i * classes + c, i < n ? seed_of(e, explained_class(e, labels, i), c) : 0);
+            if (e->model->dtype == PRLE_F64)
+                ((double *)seeds)[i * classes + c] = seed[c];
+            else
+                ((float *)seeds)[i * classes + c] = (float)seed[c];
+    }
     return prle_plan_backward(e->plan, NULL, NULL, NULL);
 }
 
-prle_status prle_cam_engine_run(prle_cam_engine *e, const void *images, const uint8_t *labels, int64_t n, float *cam,
+prle_status prle_cam_engine_run(prle_cam_engine *e, const void *images, const uint8_t *labels, int64_t n, double *cam,
                                 double *scores)
 {
     const prle_net_opts *net = &e->model->opts;
@@ -239,7 +212,7 @@ prle_status prle_cam_engine_run(prle_cam_engine *e, const void *images, const ui
     memset(input + (size_t)n * image_bytes, 0, (size_t)(e->opts.batch - n) * image_bytes);
     PRLE_TRY(prle_plan_forward(e->plan, NULL));
     prle_scores(prle_plan_output(e->plan), n, net->classes, e->model->dtype, e->scores);
-    if (e->head < 0)
+    if (e->way == PRLE_CAM_BACKWARD)
         PRLE_TRY(backward(e, labels, n));
     for (int64_t i = 0; i < n; i++)
         if (image_map(e, i, explained_class(e, labels, i), cam + i * e->height * e->width) != PRLE_OK)

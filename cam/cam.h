@@ -1,5 +1,6 @@
-/* cam.h - class activation maps of a network: Grad-CAM, by the closed form where the network's tail allows it. */
+/* cam.h - class activation maps of a network, of every kind, by the closed form where the network's tail allows it. */
 #pragma once
+#include "cam/method.h"
 #include "nets/model.h"
 #include "nets/plan.h"
 
@@ -20,12 +21,22 @@ typedef enum prle_cam_score {
     PRLE_CAM_LOGIT, /* the logit z_c alone */
 } prle_cam_score;
 
+/** How the gradients at the nodes are found. */
+typedef enum prle_cam_way {
+    PRLE_CAM_FORWARD, /* not at all: the method wants none */
+    PRLE_CAM_CLOSED,  /* cam/tail.h */
+    PRLE_CAM_BACKWARD,
+} prle_cam_way;
+
+/* By the enums' values, each list ended by NULL: for option tables, files and answers. */
 extern const char *const prle_cam_target_words[];
 extern const char *const prle_cam_score_words[];
+extern const char *const prle_cam_way_words[];
 
 typedef struct prle_cam_opts {
     int64_t batch;
     prle_dtype dtype;
+    prle_cam_method method;
     prle_cam_target target;
     prle_cam_score score;
     prle_nodes nodes; /* whose maps; n = 0: the network's default */
@@ -35,18 +46,17 @@ typedef struct prle_cam_opts {
 
 typedef struct prle_cam_engine prle_cam_engine;
 
-/** Plans. The model is borrowed and in inference mode (running statistics, no dropout). */
+/** Plans. The model is borrowed and in inference mode (running statistics, no dropout). PRLE_ENUMERIC names a weight that is not
+ * finite. */
 PRLE_NODISCARD prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, const prle_cam_opts *opts);
 void prle_cam_engine_destroy(prle_cam_engine *engine); /* NULL is fine */
 
 /** Size of the maps: the largest native size among the nodes. */
 void prle_cam_engine_size(const prle_cam_engine *engine, int64_t *height, int64_t *width);
-bool prle_cam_engine_is_closed_form(const prle_cam_engine *engine);
+prle_cam_way prle_cam_engine_way(const prle_cam_engine *engine);
 
 /**
- * Grad-CAM (Eq. 3 of arXiv 2307.12534; Selvaraju et al., arXiv 1610.02391):
- *
- *   w_k = 1/(UV) sum_{u,v} d score / d H_k[u,v],   A = ReLU( sum_k w_k H_k ),   then A <- (A - min A) / (max A - min A)
+ * Maps by the method (cam/method.h), each normalised: A <- (A - min A) / (max A - min A).
  *
  * Several nodes: each normalised, resized to the largest, averaged, normalised again.
  *
@@ -57,7 +67,7 @@ bool prle_cam_engine_is_closed_form(const prle_cam_engine *engine);
  * PRLE_ENUMERIC names the image of the batch and the place of a value that is not finite.
  */
 PRLE_NODISCARD prle_status prle_cam_engine_run(prle_cam_engine *engine, const void *images, const uint8_t *labels, int64_t n,
-                                               float *cam, double *scores);
+                                               double *cam, double *scores);
 
 #ifdef __cplusplus
 }

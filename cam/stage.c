@@ -23,6 +23,7 @@ typedef struct stage {
     prle_loader *loader;
     int64_t *index, n; /* images of the split */
     float *cam;        /* [PRLE_UNIT_ITEMS, h, w] */
+    double *maps;      /* [batch, h, w] */
     char *path, *parts;
     char nodes[NODES_BYTES], weights[17], faces_hash[17];
     prle_cam_info info;
@@ -51,9 +52,11 @@ static prle_status unit_process(void *ctx, int64_t first, int64_t n, const char 
     PRLE_TRY(unit_load(s, first, n));
     for (int64_t done = 0; done < n; done += batch->n) {
         PRLE_TRY(prle_loader_next(s->loader, &batch));
-        if (prle_cam_engine_run(s->engine, batch->images, batch->labels, batch->n, s->cam + done * pixels, NULL) != PRLE_OK)
+        if (prle_cam_engine_run(s->engine, batch->images, batch->labels, batch->n, s->maps, NULL) != PRLE_OK)
             return prle_error_prefix("%s: images %" PRId64 " ... %" PRId64, s->faces->path, s->index[first + done],
                                      s->index[first + done + batch->n - 1]);
+        for (int64_t at = 0; at < batch->n * pixels; at++)
+            s->cam[done * pixels + at] = (float)s->maps[at];
     }
     return prle_cam_part_write(path, &s->info, s->index + first, n, s->cam);
 }
@@ -99,6 +102,7 @@ static prle_status stage_init(stage *s)
     const char *member = s->o->member != NULL ? s->o->member : s->model->graph->name;
     prle_faces_query query = PRLE_FACES_QUERY_DEFAULT;
     prle_loader_opts loader = PRLE_LOADER_OPTS_DEFAULT;
+    const bool scored = prle_cam_method_has_score(s->o->cam.method);
 
     PRLE_TRY(prle_asprintf(&s->path, "%s/%s.h5", s->o->out, member));
     PRLE_TRY(prle_asprintf(&s->parts, "%s/%s.parts", s->o->out, member));
@@ -120,37 +124,54 @@ static prle_status stage_init(stage *s)
                               .face_width = s->faces->width,
                               .net = s->model->graph->name,
                               .node = s->nodes,
-                              .method = "gradcam",
-                              .target = prle_cam_target_words[s->o->cam.target],
-                              .score = prle_cam_score_words[s->o->cam.score],
+                              .method = prle_cam_method_words[s->o->cam.method],
+                              .target = scored ? prle_cam_target_words[s->o->cam.target] : "none",
+                              .score = scored ? prle_cam_score_words[s->o->cam.score] : "none",
                               .dtype = prle_dtype_name(s->o->cam.dtype),
                               .weights = prle_hash_print(s->o->weights_hash, s->weights),
                               .faces = prle_hash_print(s->faces->content_hash, s->faces_hash)};
     prle_cam_engine_size(s->engine, &s->info.height, &s->info.width);
     PRLE_TRY(PRLE_NEW(s->cam, PRLE_UNIT_ITEMS * s->info.height * s->info.width));
+    PRLE_TRY(PRLE_NEW(s->maps, s->o->cam.batch * s->info.height * s->info.width));
     return prle_folder_make(s->o->out);
+}
+
+/* Whether finished maps are those that we would make; what is not the same is named. */
+static prle_status result_check(const stage *s, const prle_cam *cam)
+{
+    const struct {
+        const char *what, *is, *wanted;
+    } notes[] = {{"network", cam->info.net, s->info.net},        {"weights", cam->info.weights, s->info.weights},
+                 {"face store", cam->info.faces, s->info.faces}, {"method", cam->info.method, s->info.method},
+                 {"node", cam->info.node, s->info.node},         {"target", cam->info.target, s->info.target},
+                 {"score", cam->info.score, s->info.score},      {"dtype", cam->info.dtype, s->info.dtype}};
+    bool all = cam->count == s->n;
+
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++)
+        PRLE_CHECK(strcmp(notes[i].is, notes[i].wanted) == 0, PRLE_EINVAL,
+                   "%s: there already, with %s %s, not %s: remove it, or choose another --out or --member", s->path,
+                   notes[i].what, notes[i].is, notes[i].wanted);
+    for (int64_t i = 0; i < s->n && all; i++)
+        all = prle_cam_has(cam, s->index[i]);
+    PRLE_CHECK(all, PRLE_EINVAL, "%s: there already, of another split: remove it, or choose another --out or --member", s->path);
+    return PRLE_OK;
 }
 
 /* Rank 0: whether the finished file is there, made as we would make it; its parts are not needed then. */
 static prle_status result_look(const stage *s, bool *done)
 {
+    prle_status st = PRLE_OK;
     prle_cam *cam = NULL;
 
     *done = prle_file_exists(s->path);
     if (!*done)
         return PRLE_OK;
-    PRLE_TRY(prle_cam_open(s->path, &cam));
-    const bool same = strcmp(cam->info.weights, s->info.weights) == 0 && strcmp(cam->info.faces, s->info.faces) == 0 &&
-                      strcmp(cam->info.node, s->info.node) == 0 && strcmp(cam->info.target, s->info.target) == 0 &&
-                      strcmp(cam->info.score, s->info.score) == 0 && strcmp(cam->info.dtype, s->info.dtype) == 0;
-    const bool whole = cam->count == s->n;
+    PRLE_TRY_OUT(prle_cam_open(s->path, &cam));
+    PRLE_TRY_OUT(result_check(s, cam));
+    PRLE_TRY_OUT(prle_folder_remove(s->parts));
+out:
     prle_cam_close(cam);
-    PRLE_CHECK(same, PRLE_EINVAL,
-               "%s: was made from other weights, images or nodes, for another target, or with another --dtype; remove it, or "
-               "choose another folder or --member",
-               s->path);
-    PRLE_CHECK(whole, PRLE_EINVAL, "%s: covers another split; remove it, or choose another folder", s->path);
-    return prle_folder_remove(s->parts);
+    return st;
 }
 
 static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *report)
@@ -193,7 +214,7 @@ prle_status prle_cam_stage_run(prle_cam_stage_report *report, prle_model *model,
     r.was_done = done;
     r.height = s.info.height;
     r.width = s.info.width;
-    r.closed_form = prle_cam_engine_is_closed_form(s.engine);
+    r.way = prle_cam_engine_way(s.engine);
     r.seconds = prle_clock_s() - begin;
     *report = r;
 out:
@@ -202,6 +223,7 @@ out:
     prle_cam_engine_destroy(s.engine);
     prle_free(s.index);
     prle_free(s.cam);
+    prle_free(s.maps);
     prle_free(s.path);
     prle_free(s.parts);
     return st;

@@ -23,7 +23,8 @@ typedef struct prle_cam_stage_opts {
 typedef struct prle_cam_stage_report {
     int64_t images, already; /* with a map now; of these, from earlier runs */
     int64_t height, width;
-    bool closed_form, was_done;
+    prle_cam_way way;
+    bool was_done;
     double seconds;
 } prle_cam_stage_report;
 

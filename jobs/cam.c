@@ -1,4 +1,4 @@
-/* cam.c - `prle cam`: a zoo member's Grad-CAM maps of a face store. */
+/* cam.c - `prle cam`: a zoo member's class activation maps of a face store. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 
 typedef struct cam_args {
     prle_common common;
-    const char *model, *data, *out, *member, *split, *method;
+    const char *model, *data, *out, *member, *split;
     prle_strings nodes;
     prle_cam_opts cam;
     int loader_threads;
@@ -21,7 +21,6 @@ typedef struct cam_args {
 } cam_args;
 
 static const char *const split_words[] = {"train", "val", "test", "any", NULL};
-static const char *const method_words[] = {"gradcam", NULL};
 
 static const prle_option options[] = {
     {PRLE_OPTION_AT(cam_args, model), .name = "model", .value = "MODEL", .required = true,
@@ -33,11 +32,13 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(cam_args, member), .name = "member", .value = "NAME",
      .help = "the detector's name in the zoo; by default its network's"},
     {PRLE_OPTION_AT(cam_args, split), .name = "split", .words = split_words, .help = "images to explain"},
-    {PRLE_OPTION_AT(cam_args, method), .name = "method", .words = method_words, .help = "kind of map"},
+    {PRLE_OPTION_AT(cam_args, cam.method), .name = "method", .words = prle_cam_method_words,
+     .help = "kind of map: gradcam, the paper's, and gradcam++ weigh whole channels, layercam and hirescam each pixel; eigencam "
+             "is the values' first principal component, of no class"},
     {PRLE_OPTION_AT(cam_args, cam.target), .name = "target", .words = prle_cam_target_words,
-     .help = "class that is explained: the image's own, fake, or the decided one"},
+     .help = "class that is explained: the image's own, fake, or the decided one (eigencam: none)"},
     {PRLE_OPTION_AT(cam_args, cam.score), .name = "score", .words = prle_cam_score_words,
-     .help = "what is differentiated: the probability (by its margin) or the logit"},
+     .help = "what is differentiated: the probability (by its margin) or the logit (eigencam: nothing)"},
     {PRLE_OPTION_AT(cam_args, nodes), .name = "node", .value = "NAME", .max = PRLE_PLAN_MAX_NODES,
      .help = "whose values are weighted; several are averaged; by default the network's own"},
     {PRLE_OPTION_AT(cam_args, cam.general), .name = "general",
@@ -57,8 +58,9 @@ static prle_status report_print(const cam_args *a, const prle_model *model, cons
     prle_json_writer json = {0};
 
     if (!a->common.json) {
-        printf("%s: %" PRId64 " maps of %" PRId64 " x %" PRId64 ", %s%s\n", model->graph->name, r->images, r->height, r->width,
-               r->closed_form ? "closed form" : "backward", r->was_done ? "; all there already" : "");
+        printf("%s: %" PRId64 " maps of %" PRId64 " x %" PRId64 ", %s, %s%s\n", model->graph->name, r->images, r->height,
+               r->width, prle_cam_method_words[a->cam.method], prle_cam_way_words[r->way],
+               r->was_done ? "; all there already" : "");
         if (fresh > 0 && !r->was_done)
             printf("%.1f images/s over %.1f s\n", (double)fresh / r->seconds, r->seconds);
         return PRLE_OK;
@@ -69,7 +71,8 @@ static prle_status report_print(const cam_args *a, const prle_model *model, cons
     prle_json_add_int(&json, "images_before", r->already);
     prle_json_add_int(&json, "map_height", r->height);
     prle_json_add_int(&json, "map_width", r->width);
-    prle_json_add_bool(&json, "closed_form", r->closed_form);
+    prle_json_add_text(&json, "method", prle_cam_method_words[a->cam.method]);
+    prle_json_add_text(&json, "way", prle_cam_way_words[r->way]);
     prle_json_add_double(&json, "seconds", r->seconds);
     prle_json_end(&json);
     return prle_job_json_print(&json);
@@ -119,19 +122,19 @@ out:
     return st;
 }
 
-static const cam_args defaults = {
-    .common = PRLE_COMMON_DEFAULT, .split = "train", .method = "gradcam", .cam = {.batch = 16}, .loader_threads = 1};
+static const cam_args defaults = {.common = PRLE_COMMON_DEFAULT, .split = "train", .cam = {.batch = 16}, .loader_threads = 1};
 
 extern const prle_command prle_command_cam;
 const prle_command prle_command_cam = {
     .spec = {.command = "cam",
-             .summary = "make a detector's Grad-CAM maps of a face store",
+             .summary = "make a detector's attention maps of a face store",
              .description = "Explains what a trained detector looks at: one map per image at the network's native size, in units "
                             "of 64 images that are "
                             "committed one by one and shared over the ranks of mpirun or srun. Kill it at any time and run it "
                             "again, with any number of "
                             "ranks: it does what is missing, and the result is the same.",
              .examples = "prle cam --model runs/zoo/xception --data faces.h5 -o cams/\n"
+                         "prle cam --model runs/zoo/xception --data faces.h5 -o layercams/ --method layercam --node block12.add\n"
                          "mpirun --bind-to none -n 2 prle cam --model runs/zoo/resnet50 --data faces.h5 -o cams/ --split any\n",
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(cam_args),

@@ -22,6 +22,7 @@ typedef struct state {
     char *images;      /* [batch,3,H,W] of the model's dtype */
     uint8_t *labels;   /* [batch] */
     double *scores;
+    double *exact; /* [batch,h,w] the maps before they are rounded */
     float *maps;
 } state;
 
@@ -33,12 +34,13 @@ static size_t image_bytes(const state *s)
 static prle_status network_plan(state *s, const prle_look_opts *opts)
 {
     const prle_plan_opts plan = {.batch = opts->batch, .dtype = opts->dtype};
-    const prle_cam_opts cam = {.batch = opts->batch, .dtype = opts->dtype, .target = opts->target};
+    const prle_cam_opts cam = {.batch = opts->batch, .dtype = opts->dtype, .method = opts->method, .target = opts->target};
 
     if (!opts->maps)
         return prle_plan_create(&s->plan, s->model, prle_device_cpu(), &plan);
     PRLE_TRY(prle_cam_engine_create(&s->engine, s->model, &cam));
     prle_cam_engine_size(s->engine, &s->pub.map_height, &s->pub.map_width);
+    PRLE_TRY(PRLE_NEW(s->exact, opts->batch * s->pub.map_height * s->pub.map_width));
     return PRLE_NEW(s->maps, opts->batch * s->pub.map_height * s->pub.map_width);
 }
 
@@ -78,6 +80,7 @@ void prle_look_destroy(prle_look *look)
     prle_free(s->images);
     prle_free(s->labels);
     prle_free(s->scores);
+    prle_free(s->exact);
     prle_free(s->maps);
     prle_free(s);
 }
@@ -102,7 +105,9 @@ prle_status prle_look_run(prle_look *look, int64_t n)
     state *s = (state *)look;
 
     if (s->engine != NULL) {
-        PRLE_TRY(prle_cam_engine_run(s->engine, s->images, s->labels, n, s->maps, s->scores));
+        PRLE_TRY(prle_cam_engine_run(s->engine, s->images, s->labels, n, s->exact, s->scores));
+        for (int64_t i = 0; i < n * look->map_height * look->map_width; i++)
+            s->maps[i] = (float)s->exact[i];
     } else {
         memcpy(prle_plan_input(s->plan), s->images, (size_t)s->batch * image_bytes(s));
         PRLE_TRY(prle_plan_forward(s->plan, NULL));

@@ -7,8 +7,9 @@
 typedef struct prle_look_opts {
     int64_t batch; /* pictures at a time */
     prle_dtype dtype;
-    bool maps;              /* Grad-CAM too */
-    prle_cam_target target; /* of the maps */
+    bool maps; /* class activation maps too, of that kind */
+    prle_cam_method method;
+    prle_cam_target target;
 } prle_look_opts;
 
 /** Results are those of the last prle_look_run. */

@@ -28,6 +28,7 @@ typedef struct predict_args {
     prle_strings files;
     const char *model, *threshold, *heatmap;
     target target;
+    prle_cam_method method;
     double strength;
     int64_t batch;
 } predict_args;
@@ -40,9 +41,11 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(predict_args, threshold), .name = "threshold", .value = "NUMBER|eer",
      .help = "scores from here on are called fake; eer: the model's own, with equal errors on its validation images"},
     {PRLE_OPTION_AT(predict_args, heatmap), .name = "heatmap", .value = "DIR",
-     .help = "folder for a picture of each face with the detector's Grad-CAM map over it"},
+     .help = "folder for a picture of each face with the detector's attention over it"},
+    {PRLE_OPTION_AT(predict_args, method), .name = "method", .words = prle_cam_method_words,
+     .help = "kind of heat map: see `prle cam --help`"},
     {PRLE_OPTION_AT(predict_args, target), .name = "target", .words = target_words,
-     .help = "class that the heat maps explain: the decided one, or fake"},
+     .help = "class that the heat maps explain: the decided one, or fake (eigencam: none)"},
     {PRLE_OPTION_AT(predict_args, strength), .name = "strength", .min = 0, .max = 1, .help = "of the colours over the face"},
     {PRLE_OPTION_AT(predict_args, batch), .name = "batch", .letter = 'b', .min = 1, .max = 1024, .unit = "images",
      .help = "computed at a time; another number may change the last digits of scores"},
@@ -337,6 +340,7 @@ static prle_status run(void *args, const prle_job *job)
     const prle_look_opts look = {.batch = a->batch,
                                  .dtype = a->common.dtype,
                                  .maps = a->heatmap != NULL,
+                                 .method = a->method,
                                  .target = a->target == TARGET_FAKE ? PRLE_CAM_FAKE : PRLE_CAM_ARGMAX};
 
     (void)job;

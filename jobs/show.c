@@ -17,6 +17,7 @@ typedef struct show_args {
     prle_common common;
     const char *data, *maps, *out, *split;
     prle_strings cams, models, methods;
+    prle_cam_method cam_method;
     prle_cam_target target;
     int64_t images;
     double strength;
@@ -32,9 +33,11 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(show_args, cams), .name = "cams", .value = "FILE", .many = true, .max = 64,
      .help = "maps of zoo members, made by `prle cam`"},
     {PRLE_OPTION_AT(show_args, models), .name = "model", .value = "MODEL", .many = true, .max = 64,
-     .help = "run folders or checkpoints, whose Grad-CAM maps are made here and now"},
+     .help = "run folders or checkpoints, whose attention maps are made here and now"},
+    {PRLE_OPTION_AT(show_args, cam_method), .name = "cam-method", .words = prle_cam_method_words,
+     .help = "kind of the maps of --model: see `prle cam --help`"},
     {PRLE_OPTION_AT(show_args, target), .name = "target", .words = prle_cam_target_words,
-     .help = "class that the maps of --model explain: the image's own, fake, or the decided one"},
+     .help = "class that the maps of --model explain: the image's own, fake, or the decided one (eigencam: none)"},
     {PRLE_OPTION_AT(show_args, images), .name = "images", .letter = 'n', .min = 1, .max = 1000,
      .help = "of the reals and of each method's fakes, evenly spaced over those that have all maps"},
     {PRLE_OPTION_AT(show_args, methods), .name = "methods", .value = "NAME", .help = "show these forgeries only (and reals)"},
@@ -226,6 +229,7 @@ static prle_status run(void *args, const prle_job *job)
                                     .maps = a->maps,
                                     .cams = &a->cams,
                                     .models = &a->models,
+                                    .method = a->cam_method,
                                     .target = a->target,
                                     .dtype = a->common.dtype,
                                     .strength = a->strength};

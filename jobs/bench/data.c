@@ -93,13 +93,16 @@ out:
 static prle_status map_make(prle_fuser *fuser, int64_t side, prle_rng *rng, uint16_t *q, uint16_t *rank, uint8_t *attention,
                             uint32_t *area)
 {
+    double exact[NATIVE * NATIVE];
     float map[NATIVE * NATIVE];
     const double cy = prle_rng_range(rng, 2, NATIVE - 2), cx = prle_rng_range(rng, 2, NATIVE - 2);
 
     for (int m = 0; m < N_MAPS; m++) {
         for (int i = 0; i < NATIVE * NATIVE; i++)
-            map[i] = (float)(exp(-0.3 * hypot(i / NATIVE - cy, i % NATIVE - cx)) + 0.2 * prle_rng_uniform(rng));
-        PRLE_TRY(prle_attention_normalise(map, NATIVE, NATIVE));
+            exact[i] = exp(-0.3 * hypot(i / NATIVE - cy, i % NATIVE - cx)) + 0.2 * prle_rng_uniform(rng);
+        PRLE_TRY(prle_attention_normalise(exact, NATIVE, NATIVE));
+        for (int i = 0; i < NATIVE * NATIVE; i++)
+            map[i] = (float)exact[i];
         PRLE_TRY(prle_attention_quantise(map, NATIVE, NATIVE, side, side, q + m * side * side));
     }
     return prle_fuser_run(fuser, q, rank, attention, area);

@@ -49,7 +49,7 @@ prle_status prle_bench_infer(prle_bench_report *report, const prle_bench_opts *o
 typedef struct cam_subject {
     prle_subject s;
     prle_cam_engine *engine;
-    float *maps;
+    double *maps;
 } cam_subject;
 
 static prle_status cam_run(void *ctx)

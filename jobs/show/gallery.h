@@ -11,9 +11,10 @@ typedef struct prle_gallery_opts {
     const char *maps;           /* maps.h5, or NULL */
     const prle_strings *cams;   /* files of zoo members */
     const prle_strings *models; /* run folders or checkpoints */
-    prle_cam_target target;     /* of the models' maps */
-    prle_dtype dtype;           /* of the models */
-    double strength;            /* of the colours over the face, [0,1] */
+    prle_cam_method method;     /* of the models' maps, and the next */
+    prle_cam_target target;
+    prle_dtype dtype; /* of the models */
+    double strength;  /* of the colours over the face, [0,1] */
 } prle_gallery_opts;
 
 typedef enum prle_tile_kind {

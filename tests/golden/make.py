@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""make.py [NAME ...] - writes the golden data: tests/golden/NAME.txt (without names: ops and every network) and manifest.json.
+"""make.py [NAME ...] - writes the golden data: tests/golden/NAME.txt (without names: ops, cams and every network) and manifest.json.
 
 A tensor is recorded by its shape, L2 norm, largest magnitude, dot products with three probes (weights.py, named NAME/probe0 ...)
 and its first four values, or all values where they are few. What the sets are: README.md.
@@ -24,10 +24,10 @@ N_PROBES, N_FIRST, N_ALL = 3, 4, 64
 PIECE = 2**24  # elements of a large tensor that are looked at together
 CAM_SQUARE = 32  # pixels
 CASES = {  # what is computed in double, and how large
-    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "cam_size": 128, "adam_steps": 5},
-    "xception": {"n_out": 2, "batch": 2, "size": 96, "cam_size": 128, "adam_steps": 0},
-    "vgg16": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 128, "adam_steps": 0},
-    "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 128, "adam_steps": 0},
+    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "cam_size": 96, "adam_steps": 5},
+    "xception": {"n_out": 2, "batch": 2, "size": 96, "cam_size": 96, "adam_steps": 0},
+    "vgg16": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 64, "adam_steps": 0},
+    "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 64, "adam_steps": 0},
     "vgg19": {"n_out": 2},  # the same code as vgg16's: inference only
     "vgg19_bn": {"n_out": 2},
     "meso4": {"n_out": 2, "batch": 4, "size": 256, "cam_size": 256, "adam_steps": 20},
@@ -130,28 +130,84 @@ def trajectory(net, n_out, batch, size, n_steps, make_optimizer, clip=None):
     return [record("losses", torch.stack(losses))] + [record("weight/" + n, p) for n, p in kept]
 
 
-def cam(model, module, x, target):
-    """Grad-CAM of the margin between the target class and the other, normalised per image: method.md, stage 1a. [B,H,W]."""
-    kept = []
-    handle = dict(model.named_modules())[module].register_forward_hook(lambda m, i, o: kept.append(o))
-    logits = model(x)
-    handle.remove()
-    margin = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
-    score = margin if target == 1 else -margin
-    (g,) = torch.autograd.grad(score.sum(), kept[0])
-    maps = F.relu((g.mean((2, 3), keepdim=True) * kept[0]).sum(1))
+def unit_range(maps):
+    """Each map [H,W] of a batch shifted and scaled to [0,1]; a constant one becomes 0."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return torch.where(high > low, (maps - low) / (high - low), 0.0)
 
 
-def cam_records(model, net, case):
-    """Maps for either class of an image of coloured squares (noise gives flat maps); those mostly cut off by the ReLU are left out."""
-    coarse = formula("input/cam", (2, 3, case["cam_size"] // CAM_SQUARE, case["cam_size"] // CAM_SQUARE))
+def eigencam(h):
+    """[C,H,W]: the pixels' projection on the first principal direction of the channels, with the sign of the layer's activity."""
+    x = h.flatten(1).T
+    x = x - x.mean(0)
+    _, s, vt = torch.linalg.svd(x, full_matrices=False)
+    projection = x @ vt[0]
+    agreement = (projection @ x.sum(1)) / (projection.norm() * x.sum(1).norm())
+    assert s[1] < 0.99 * s[0] and abs(agreement) > 0.02, "a direction or sign that rounding could change"
+    return (projection * torch.sign(agreement)).view(h.shape[1:])
+
+
+def cam_weights(method, h, g):
+    """What a method multiplies the values [B,C,H,W] with, from their gradients: cam/method.h."""
+    if method == "gradcam":
+        return g.mean((2, 3), keepdim=True)
+    if method == "gradcam++":
+        alpha = g**2 / (2 * g**2 + h.sum((2, 3), keepdim=True) * g**3 + 1e-6)
+        return (F.relu(g) * alpha).sum((2, 3), keepdim=True)
+    return {"layercam": F.relu(g), "hirescam": g}[method]
+
+
+CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
+
+
+def node_cam(method, h, g):
+    maps = torch.stack([eigencam(image) for image in h]) if method == "eigencam" else (cam_weights(method, h, g) * h).sum(1)
+    return unit_range(F.relu(maps))
+
+
+def cams(model, modules, x, y, score):
+    """Maps [B,H,W] by method, of each image's class y: method.md, stage 1a. score: prob (by its margin) or logit."""
+    kept = {}
+    parts = dict(model.named_modules())
+    handles = [parts[m].register_forward_hook(lambda module, _, out, m=m: kept.update({m: out})) for m in modules]
+    logits = model(x)
+    for handle in handles:
+        handle.remove()
+    of_fake = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+    scores = logits.gather(1, y[:, None])[:, 0] if score == "logit" else torch.where(y == 1, of_fake, -of_fake)
+    grads = torch.autograd.grad(scores.sum(), [kept[m] for m in modules])
+    size = tuple(max(kept[m].shape[d] for m in modules) for d in (2, 3))
+    out = {}
+    for method in CAM_METHODS:
+        maps = [node_cam(method, kept[m].detach(), g) for m, g in zip(modules, grads)]
+        maps = [F.interpolate(a[:, None], size, mode="bilinear", align_corners=False)[:, 0] for a in maps]
+        out[method] = maps[0] if len(maps) == 1 else unit_range(torch.stack(maps).mean(0))
+    return out
+
+
+def cam_set(net, n_out, size):
+    """Maps of two images of coloured squares (noise gives flat maps), the first explained as real and the second as fake."""
+    coarse = formula("input/cam", (2, 3, size // CAM_SQUARE, size // CAM_SQUARE))
     x = coarse.repeat_interleave(CAM_SQUARE, 2).repeat_interleave(CAM_SQUARE, 3)
-    maps = {name: cam(model, models.CAM_MODULE[net], x, target) for target, name in enumerate(("cam/real", "cam/fake"))}
-    kept = [record(name, m, whole=True) for name, m in maps.items() if (m != 0).double().mean((1, 2)).min() >= 0.05]
-    assert kept
+    model, y = build(net, n_out).eval(), torch.tensor([0, 1])
+    kept = []
+    for nodes, modules in models.CAM_NODES[net].items():
+        if n_out == 1 and nodes != "default":
+            continue
+        for score in ("prob", "logit") if n_out == 2 and nodes == "default" else ("prob",):
+            for method, maps in cams(model, modules, x, y, score).items():
+                kept.append(record(f"{method}/{nodes}/{score}", maps, whole=True))
     return kept
+
+
+def cam_sets():
+    """By network; with one logit: NET_one."""
+    out = {}
+    for net, case in CASES.items():
+        if "cam_size" in case:
+            out[net] = cam_set(net, 2, case["cam_size"])
+            out[net + "_one"] = cam_set(net, 1, case["cam_size"])
+    return out
 
 
 def infer_set(net, n_out):
@@ -188,7 +244,6 @@ def network_sets(net, case):
     for word in ("frozen", "train") if has_norm else ("frozen",):
         sets[word], far = step_sets(net, case, word == "train")
         sets["torch_f32"] += far
-    sets["cam"] = cam_records(build(net, n_out).eval(), net, case)
     if case["adam_steps"] > 0:
         sets["adam"] = trajectory(net, n_out, case["batch"], case["size"], case["adam_steps"], lambda m: torch.optim.Adam(m.parameters(), 2e-4))
     return sets
@@ -214,7 +269,6 @@ def meso4_sets(case):
     y = torch.from_numpy(weights.labels(case["batch"]))
     model = build("meso4", 1).train()
     sets["one_logit"] = step_records(step(model, x, y)) + stats(model)
-    sets["one_logit_cam"] = cam_records(build("meso4", 1).eval(), "meso4", case)
     return sets
 
 
@@ -345,9 +399,11 @@ def manifest(nets):
 
 def main():
     torch.set_num_threads(1)  # one order of sums
-    names = sys.argv[1:] or ["ops", *CASES]
+    names = sys.argv[1:] or ["ops", "cams", *CASES]
     if "ops" in names:
         write(HERE / "ops.txt", {"formula": formula_set(), **op_sets(), "loss": loss_set()})
+    if "cams" in names:
+        write(HERE / "cams.txt", cam_sets())
     for net, case in CASES.items():
         if net not in names:
             continue

@@ -98,5 +98,11 @@ def build(net, n_out):
     return {"xception": Xception, "meso4": Meso4}[net](n_out)
 
 
-# Where Grad-CAM looks: the module's output.
-CAM_MODULE = {"resnet50": "layer4", "xception": "act4", "vgg16": "features.29", "vgg16_bn": "features.42", "meso4": "pool4"}
+# Where attention maps look: outputs of modules, by the name that cams.txt has for them.
+CAM_NODES = {
+    "resnet50": {"default": ["layer4"], "two": ["layer3", "layer4"]},
+    "xception": {"default": ["act4"], "before_bn": ["conv4"], "bn": ["bn4"], "two": ["conv3", "conv4"]},
+    "vgg16": {"default": ["features.29"]},
+    "vgg16_bn": {"default": ["features.42"]},
+    "meso4": {"default": ["pool4"]},
+}

@@ -19,6 +19,22 @@ done
 "$prle" fuse --cams "$tmp/cams" -o "$tmp/maps.h5" --rule average --tau1 0.1 > "$tmp/fuse.log" 2>&1 || fail "fuse"
 m1=$tmp/runs/m1 m2=$tmp/runs/m2 faces=$tmp/faces.h5
 
+# Every kind of map; a finished file is gone on with only when it was made the same way, of the same images.
+run 0 'eigencam' "$prle" cam --help
+for method in gradcam gradcam++ layercam hirescam eigencam; do
+    run 0 "meso4: 16 maps of 2 x 2, ${method//+/.}, (backward|without gradients)" "$prle" cam --model "$m1" --data "$faces" --split test -o "$tmp/$method" --method "$method"
+    run 0 'all there already' "$prle" cam --model "$m1" --data "$faces" --split test -o "$tmp/$method" --method "$method"
+    h5dump -a method "$tmp/$method/meso4.h5" | grep -q "\"$method\"" || complain "$method is not in the file"
+    run 0 'index.html' "$prle" show --data "$faces" --split test --cams "$tmp/$method/meso4.h5" --model "$m2" --cam-method "$method" -o "$tmp/pictures-$method"
+done
+run 2 'meso4.h5: there already, with method layercam, not gradcam: remove it' "$prle" cam --model "$m1" --data "$faces" --split test -o "$tmp/layercam"
+run 2 'with target label, not fake' "$prle" cam --model "$m1" --data "$faces" --split test -o "$tmp/gradcam" --target fake
+run 2 'with weights [0-9a-f]{16}, not' "$prle" cam --model "$m2" --data "$faces" --split test -o "$tmp/gradcam"
+run 2 'with node pool4, not bn2' "$prle" cam --model "$m1" --data "$faces" --split test -o "$tmp/gradcam" --node bn2
+run 2 'of another split' "$prle" cam --model "$m1" --data "$faces" --split any -o "$tmp/gradcam"
+run 0 'all there already' "$prle" cam --model "$m1" --data "$faces" --split test -o "$tmp/eigencam" --method eigencam --target fake --score logit
+run 2 'method.*"gradcam2"' "$prle" cam --model "$m1" --data "$faces" -o "$tmp/none" --method gradcam2
+
 # Numbers in metrics.json follow from scores.csv, and none depends on the ranks, even where batches leave a rest.
 run 0 'model +fakes +by +real +fake .*~m1 +all +frame +8 +8 .*~m2 +patch +video' "$prle" eval --model "$m1" "$m2" --data "$faces" --out "$tmp/one" --batch 7
 run 0 'AUC - m1' ranks 2 eval --model "$m1" "$m2" --data "$faces" --out "$tmp/two" --batch 7 --threads 1
@@ -89,6 +105,8 @@ run 3 'no .jpg, .jpeg or .png files' "$prle" predict --model "$m1" "$tmp/cams"
 run 0 'fake from 0.2500' "$prle" predict --model "$m1" "$test/real/r0/000.png" "$test/real/r1/000.png" --threshold 0.25 --heatmap "$tmp/heat"
 [ -s "$tmp/heat/000.png" ] && [ -s "$tmp/heat/000-2.png" ] || complain 'no heat maps'
 run 0 '0\.' "$prle" predict --model "$m1" "$tmp/heat" --target fake --heatmap "$tmp/heat2" --dtype bf16
+run 0 '0\.' "$prle" predict --model "$m1" "$tmp/heat" --target fake --heatmap "$tmp/heat3" --dtype bf16 --method layercam
+! cmp -s "$tmp/heat2/000.png" "$tmp/heat3/000.png" || complain "predict --method changes nothing"
 
 # show: a sheet for two images of a kind, of those that have maps.
 run 0 'pictures: 4 images of 14 pictures each' "$prle" show --data "$faces" --maps "$tmp/maps.h5" --cams "$tmp/cams/meso4.h5" --model "$m2" -o "$tmp/pictures"

@@ -10,7 +10,7 @@ enum { PARITY_MAX_BATCH = 4 };
 /** As in CASES of tests/golden/make.py. */
 typedef struct parity_case {
     const char *net;
-    int64_t batch, size, cam_size, classes; /* pixels */
+    int64_t batch, size, classes; /* size: pixels */
 } parity_case;
 
 /** How a trajectory was made; tolerances of losses and of the weights after it, relative to the largest. */
@@ -38,9 +38,6 @@ void parity_one_logit(const parity_case *c);
 
 /** Inference at 256 pixels, folded and fused: logits within 1e-5 in f32 and 2e-2 in bf16, of the largest. */
 void parity_infer(const parity_case *c);
-
-/** Grad-CAM through the general backward path at the default node: within 1e-8 in f64, 1e-4 in f32. set: "cam" */
-void parity_cam(const parity_case *c, const char *set);
 
 /** Losses over the optimiser's steps, each with a batch of its own, and the weights after them, in f64. */
 void parity_trajectory(const parity_case *c, const parity_path *path);

@@ -2,8 +2,8 @@
 #include "tests/check.h"
 #include "tests/nets/parity.h"
 
-static const parity_case two = {.net = "meso4", .batch = 4, .size = 256, .cam_size = 256, .classes = 2};
-static const parity_case one = {.net = "meso4", .batch = 4, .size = 256, .cam_size = 256, .classes = 1};
+static const parity_case two = {.net = "meso4", .batch = 4, .size = 256, .classes = 2};
+static const parity_case one = {.net = "meso4", .batch = 4, .size = 256, .classes = 1};
 
 static void test_train(void **state)
 {
@@ -27,13 +27,6 @@ static void test_infer(void **state)
 {
     (void)state;
     parity_infer(&two);
-}
-
-static void test_cam(void **state)
-{
-    (void)state;
-    parity_cam(&two, "cam");
-    parity_cam(&one, "one_logit_cam");
 }
 
 static void test_trajectories(void **state)
@@ -65,8 +58,8 @@ static void test_trajectories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_train), cmocka_unit_test(test_frozen), cmocka_unit_test(test_one_logit),
-        cmocka_unit_test(test_infer), cmocka_unit_test(test_cam),    cmocka_unit_test(test_trajectories),
+        cmocka_unit_test(test_train), cmocka_unit_test(test_frozen),       cmocka_unit_test(test_one_logit),
+        cmocka_unit_test(test_infer), cmocka_unit_test(test_trajectories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

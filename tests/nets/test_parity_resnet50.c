@@ -2,7 +2,7 @@
 #include "tests/check.h"
 #include "tests/nets/parity.h"
 
-static const parity_case two = {.net = "resnet50", .batch = 4, .size = 64, .cam_size = 128, .classes = 2};
+static const parity_case two = {.net = "resnet50", .batch = 4, .size = 64, .classes = 2};
 
 static void test_train(void **state)
 {
@@ -22,12 +22,6 @@ static void test_infer(void **state)
     parity_infer(&two);
 }
 
-static void test_cam(void **state)
-{
-    (void)state;
-    parity_cam(&two, "cam");
-}
-
 static void test_trajectory(void **state)
 {
     (void)state;
@@ -42,8 +36,10 @@ static void test_trajectory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_train), cmocka_unit_test(test_frozen),     cmocka_unit_test(test_infer),
-        cmocka_unit_test(test_cam),   cmocka_unit_test(test_trajectory),
+        cmocka_unit_test(test_train),
+        cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_infer),
+        cmocka_unit_test(test_trajectory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 #include "tests/check.h"
 #include "tests/nets/parity.h"
 
-static const parity_case two = {.net = "xception", .batch = 2, .size = 96, .cam_size = 128, .classes = 2};
+static const parity_case two = {.net = "xception", .batch = 2, .size = 96, .classes = 2};
 
 static void test_train(void **state)
 {
@@ -22,19 +22,12 @@ static void test_infer(void **state)
     parity_infer(&two);
 }
 
-static void test_cam(void **state)
-{
-    (void)state;
-    parity_cam(&two, "cam");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_train),
         cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_infer),
-        cmocka_unit_test(test_cam),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,169 @@
+/* test_cam_parity.c - every kind of map of every network against PyTorch's autograd (tests/golden/cams.txt): f64 within 1e-8, f32
+ * within 1e-4, on the native maps; in f32 by the closed form and by the backward pass both. */
+#include <math.h>
+
+#include "cam/cam.h"
+#include "core/alloc.h"
+#include "tests/check.h"
+#include "tests/golden/golden.h"
+
+enum { N = 2, SQUARE = 32 }; /* CAM_SQUARE of make.py */
+
+/* A set of cams.txt. */
+typedef struct set {
+    const char *name, *net;
+    int64_t classes, size;
+} set;
+
+/* Our nodes for CAM_NODES of models.py; where there is no line, the network's default. */
+static const struct {
+    const char *net, *nodes, *node[PRLE_PLAN_MAX_NODES];
+} node_names[] = {
+    {"resnet50", "two", {"layer3.5.relu3", "layer4.2.relu3"}},
+    {"xception", "before_bn", {"conv4.pointwise"}},
+    {"xception", "bn", {"bn4"}},
+    {"xception", "two", {"conv3.pointwise", "conv4.pointwise"}},
+};
+
+static prle_model *model_make(const set *s, prle_dtype dtype)
+{
+    const prle_net_opts opts = {.height = s->size, .width = s->size, .classes = s->classes};
+    prle_model *model = NULL;
+
+    assert_ok(prle_model_create(&model, s->net, &opts, dtype));
+    for (int i = 0; i < model->graph->n_segments; i++) {
+        const prle_segment *segment = &model->graph->segment[i];
+        if (segment->kind != PRLE_SEGMENT_COUNTER)
+            prle_golden_fill(prle_model_segment(model, i), dtype, segment->name, &segment->shape);
+    }
+    return model;
+}
+
+/* "input/cam": squares of one value of the formula each. */
+static void *images_make(const set *s, prle_dtype dtype)
+{
+    const int64_t side = s->size, n = side / SQUARE;
+    const prle_shape coarse_shape = PRLE_SHAPE(N, 3, n, n);
+    double *coarse = NULL;
+    char *images = NULL;
+
+    assert_ok(PRLE_NEW(coarse, prle_shape_count(&coarse_shape)));
+    assert_ok(PRLE_NEW(images, (size_t)(N * 3 * side * side) * prle_dtype_bytes(dtype)));
+    prle_golden_fill(coarse, PRLE_F64, "input/cam", &coarse_shape);
+    for (int64_t i = 0; i < N * 3 * side * side; i++) {
+        const int64_t plane = i / (side * side), y = i / side % side, x = i % side;
+        const double value = coarse[(plane * n + y / SQUARE) * n + x / SQUARE];
+        if (dtype == PRLE_F64)
+            ((double *)images)[i] = value;
+        else
+            ((float *)images)[i] = (float)value;
+    }
+    prle_free(coarse);
+    return images;
+}
+
+static int word_index(const char *const *words, const char *word)
+{
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], word) == 0)
+            return i;
+    fail_msg("no such word: %s", word);
+    return -1;
+}
+
+/* What a record's name, METHOD/NODES/SCORE, asks for. */
+static prle_cam_opts opts_of(const prle_model *model, const char *name)
+{
+    prle_cam_opts opts = {.batch = N, .dtype = model->dtype};
+    char method[16], nodes[16], score[16];
+
+    assert_int_equal(sscanf(name, "%15[^/]/%15[^/]/%15s", method, nodes, score), 3);
+    opts.method = (prle_cam_method)word_index(prle_cam_method_words, method);
+    opts.score = (prle_cam_score)word_index(prle_cam_score_words, score);
+    for (size_t i = 0; i < sizeof node_names / sizeof *node_names; i++)
+        if (strcmp(node_names[i].net, model->graph->name) == 0 && strcmp(node_names[i].nodes, nodes) == 0)
+            for (; node_names[i].node[opts.nodes.n] != NULL; opts.nodes.n++)
+                assert_ok(prle_graph_find(model->graph, node_names[i].node[opts.nodes.n], &opts.nodes.node[opts.nodes.n]));
+    assert_true(opts.nodes.n > 0 || strcmp(nodes, "default") == 0);
+    return opts;
+}
+
+/* How far our maps are from the recorded ones. */
+static double error_of(prle_model *model, const void *images, const prle_cam_opts *opts, const prle_golden_tensor *t,
+                       double tolerance, prle_cam_way *way)
+{
+    static const uint8_t labels[N] = {0, 1};
+    prle_cam_engine *engine = NULL;
+    double *maps = NULL;
+    int64_t h = 0, w = 0;
+
+    assert_ok(prle_cam_engine_create(&engine, model, opts));
+    prle_cam_engine_size(engine, &h, &w);
+    *way = prle_cam_engine_way(engine);
+    assert_ok(PRLE_NEW(maps, N * h * w));
+    assert_ok(prle_cam_engine_run(engine, images, labels, N, maps, NULL));
+    const prle_shape shape = PRLE_SHAPE(N, h, w);
+    assert_ok(prle_golden_check(t, &shape, maps, PRLE_F64, tolerance));
+    const double error = prle_golden_error(t, &shape, maps, PRLE_F64);
+    prle_cam_engine_destroy(engine);
+    prle_free(maps);
+    return error;
+}
+
+static void compare(const prle_golden *golden, const set *s, prle_dtype dtype, double tolerance)
+{
+    prle_model *model = model_make(s, dtype);
+    void *images = images_make(s, dtype);
+    double worst = 0;
+    int n = 0, n_by_way[3] = {0};
+    prle_cam_way way;
+
+    for (int64_t i = 0; i < golden->n; i++) {
+        const prle_golden_tensor *t = &golden->tensor[i];
+        if (strcmp(t->set, s->name) != 0)
+            continue;
+        prle_cam_opts opts = opts_of(model, t->name);
+        worst = fmax(worst, error_of(model, images, &opts, t, tolerance, &way));
+        n_by_way[way]++;
+        n++;
+        if (way != PRLE_CAM_CLOSED || dtype == PRLE_F64) /* there "two" goes backward, and time is dear */
+            continue;
+        opts.general = true;
+        worst = fmax(worst, error_of(model, images, &opts, t, tolerance, &way));
+        n_by_way[way]++;
+    }
+    assert_true(n >= 5);
+    print_message("%s %s: %d maps, %d forward, %d closed form, %d backward; largest error %.2g\n", s->name,
+                  prle_dtype_name(dtype), n, n_by_way[0], n_by_way[1], n_by_way[2], worst);
+    prle_free(images);
+    prle_model_destroy(model);
+}
+
+static void test_sets(void **state)
+{
+    (void)state;
+    static const set sets[] = {
+        {"meso4", "meso4", 2, 256},          {"meso4_one", "meso4", 1, 256},  {"resnet50", "resnet50", 2, 96},
+        {"resnet50_one", "resnet50", 1, 96}, {"xception", "xception", 2, 96}, {"xception_one", "xception", 1, 96},
+        {"vgg16", "vgg16", 2, 64},           {"vgg16_one", "vgg16", 1, 64},   {"vgg16_bn", "vgg16_bn", 2, 64},
+        {"vgg16_bn_one", "vgg16_bn", 1, 64},
+    };
+    prle_golden *golden = NULL;
+    int64_t n = 0;
+
+    assert_ok(prle_golden_load(&golden, "tests/golden/cams.txt"));
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        compare(golden, &sets[i], PRLE_F64, 1e-8);
+        compare(golden, &sets[i], PRLE_F32, 1e-4);
+        for (int64_t t = 0; t < golden->n; t++)
+            n += strcmp(golden->tensor[t].set, sets[i].name) == 0;
+    }
+    assert_int_equal(n, golden->n); /* no set is forgotten */
+    prle_golden_destroy(golden);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sets)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
