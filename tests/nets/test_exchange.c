@@ -242,6 +242,60 @@ static void test_other_network(void **state)
     drop(&f);
 }
 
+/* A network as small as can be, whose stem sees the picture's three channels several times over. */
+static void spread_model_make(prle_model **out, int64_t channels, prle_dtype dtype)
+{
+    prle_model *model = NULL;
+    prle_node x;
+
+    assert_ok(PRLE_NEW(model, 1));
+    model->dtype = dtype;
+    assert_ok(prle_graph_create(&model->graph, "f3net"));
+    x = prle_graph_input(model->graph, channels, 8, 8);
+    x = prle_graph_conv(model->graph, x, "FAD_xcep.conv1", (prle_conv_opts){.out = 4, .kernel = 3});
+    x = prle_graph_batch_norm(model->graph, x, "FAD_xcep.bn1", (prle_bn_opts){0});
+    prle_graph_cam(model->graph, x);
+    prle_graph_output(model->graph, prle_graph_linear(model->graph, prle_graph_global_mean(model->graph, x, "mean"), "fc", 2));
+    assert_ok(prle_graph_finish(model->graph));
+    assert_ok(prle_alloc((size_t)model->graph->n_weights, prle_dtype_bytes(dtype), (prle_any_ptr *)&model->weights));
+    assert_ok(prle_alloc((size_t)model->graph->n_stats, prle_dtype_bytes(dtype), (prle_any_ptr *)&model->stats));
+    assert_ok(PRLE_NEW(model->counters, model->graph->n_counters));
+    *out = model;
+}
+
+/* An Xception of three channels under its own names; the stem is copied to each three channels and divided by their number. */
+static void test_spread(void **state)
+{
+    static const char *const names[] = {"conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"};
+    fixture f = {0};
+
+    (void)state;
+    for (int64_t groups = 2; groups <= 4; groups += 2) {
+        const prle_dtype dtype = groups == 2 ? PRLE_F64 : PRLE_F32;
+        content *c = NULL;
+        assert_ok(PRLE_NEW(c, 1));
+        for (int i = 0; i < 5; i++)
+            content_add(c, "model.", names[i], PRLE_STORED_F64, i == 0 ? PRLE_SHAPE(4, 3, 3, 3) : PRLE_SHAPE(4), i);
+        assert_ok(prle_safetensors_write(in_folder("stem"), c->tensor, c->n, c->piece, c->n, (const char *[]){NULL}));
+        for (int i = 0; i < c->n; i++)
+            prle_free((void *)(uintptr_t)c->piece[i].bytes);
+        prle_free(c);
+        spread_model_make(&f.model, 3 * groups, dtype);
+        assert_ok(prle_archive_open(&f.archive, in_folder("stem")));
+        assert_ok(prle_import_match(&f.import, f.archive, f.model->graph));
+        assert_string_equal(f.import->naming->name, "xception");
+        counts_are(&f, 0, 5, 0, 2, 0, 0); /* fc is missing */
+        assert_ok(prle_import_load(f.model, f.import, f.archive));
+        for (int64_t k = 0; k < 4 * 3 * groups * 9; k++) {
+            const int64_t channel = k / 9 % (3 * groups), from = k / (27 * groups) * 27 + channel % 3 * 9 + k % 9;
+            const double expected = value(0, from) / (double)groups;
+            assert_true(dtype == PRLE_F64 ? ((double *)f.model->weights)[k] == expected
+                                          : ((float *)f.model->weights)[k] == (float)value(0, from) / (float)groups);
+        }
+        drop(&f);
+    }
+}
+
 /* Out and in again: the same bits. */
 static void test_export(void **state)
 {
@@ -276,7 +330,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_is),         cmocka_unit_test(test_converted),
         cmocka_unit_test(test_new_head),      cmocka_unit_test(test_missing_and_unexpected),
-        cmocka_unit_test(test_other_network), cmocka_unit_test(test_export),
+        cmocka_unit_test(test_other_network), cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_export),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
