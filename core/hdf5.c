@@ -17,8 +17,9 @@
 enum {
     MAX_COMMAND_BYTES = 4096,
     MAX_STRING_BYTES = 1 << 20, /* of an attribute or of one string in a dataset */
-    FREE_READ_BYTES = 1 << 26,  /* what read_alloc gives for any file; beyond, the file must be able to hold it */
-    MAX_DEFLATE_RATIO = 1100,   /* deflate's limit is 1032 : 1 */
+    FREE_READ_BYTES =
+        1 << 26,              /* what read_alloc gives for any dataset; beyond, what it has in the file must be able to hold it */
+    MAX_DEFLATE_RATIO = 1100, /* deflate's limit is 1032 : 1 */
 };
 
 /* A dataset that rows are read from or written to stays open until the file is closed: opening it again costs as much as a row.
@@ -963,18 +964,20 @@ prle_status prle_h5_read(prle_h5 *file, const char *name, prle_h5_type type, con
     return leave(read_whole(file, name, type, shape, data));
 }
 
-static prle_status size_check(prle_h5 *file, const char *name, size_t n_bytes, bool chunked)
+/* A dataset is no larger than what the file holds of it, unpacked. What it claims to hold is no more than the file. */
+static prle_status size_check(prle_h5 *file, const char *name, const opened *dataset, size_t n_bytes, bool chunked)
 {
-    hsize_t file_bytes = 0;
+    hsize_t file_bytes = 0, held = H5Dget_storage_size(dataset->id);
     size_t limit;
 
     if (H5Fget_filesize(file->id, &file_bytes) < 0)
         return fail_read(file, "find the size", NULL);
-    if (__builtin_mul_overflow((size_t)file_bytes, (size_t)(chunked ? MAX_DEFLATE_RATIO : 1), &limit))
+    held = held < file_bytes ? held : file_bytes;
+    if (__builtin_mul_overflow((size_t)held, (size_t)(chunked ? MAX_DEFLATE_RATIO : 1), &limit))
         limit = SIZE_MAX;
     PRLE_CHECK(n_bytes <= FREE_READ_BYTES || n_bytes <= limit, PRLE_EFORMAT,
-               "%s: dataset '%s' claims %zu bytes, the file has only %llu", file->path, name, n_bytes,
-               (unsigned long long)file_bytes);
+               "%s: dataset '%s' claims %zu bytes, the file has only %llu of it", file->path, name, n_bytes,
+               (unsigned long long)held);
     return PRLE_OK;
 }
 
@@ -1002,7 +1005,7 @@ static prle_status read_alloc(prle_h5 *file, const char *name, prle_h5_type type
     PRLE_TRY_OUT(type_check(file, name, &dataset, type));
     PRLE_TRY_OUT(shape_match(file, name, &dataset.shape, shape));
     PRLE_TRY_OUT(count_bytes(file, name, &dataset.shape, types[type].n_bytes, &n_bytes));
-    PRLE_TRY_OUT(size_check(file, name, n_bytes, chunked));
+    PRLE_TRY_OUT(size_check(file, name, &dataset, n_bytes, chunked));
     PRLE_TRY_OUT(prle_alloc(n_bytes, 1, &bytes));
     if (n_bytes > 0 && H5(H5Dread(dataset.id, memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes)) < 0) {
         st = fail_read(file, "read dataset", name);
@@ -1062,7 +1065,7 @@ static prle_status read_fixed(prle_h5 *file, const char *name, const opened *dat
     PRLE_CHECK(longest >= 1 && longest <= MAX_STRING_BYTES, PRLE_EFORMAT, "%s: dataset '%s' claims strings of %zu bytes",
                file->path, name, longest);
     PRLE_TRY(count_bytes(file, name, &dataset->shape, longest, &n_bytes));
-    PRLE_TRY(size_check(file, name, n_bytes, chunked));
+    PRLE_TRY(size_check(file, name, dataset, n_bytes, chunked));
     PRLE_TRY(prle_alloc(n_bytes, 1, (prle_any_ptr *)&block));
     PRLE_TRY_OUT(PRLE_NEW(text, longest + 1));
     if (n_bytes > 0 && H5(H5Dread(dataset->id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, block)) < 0) {
@@ -1088,7 +1091,7 @@ static prle_status read_variable(prle_h5 *file, const char *name, const opened *
     const hid_t space = space_of(&dataset->shape);
 
     PRLE_TRY_OUT(count_bytes(file, name, &dataset->shape, sizeof *texts, &n_bytes));
-    PRLE_TRY_OUT(size_check(file, name, n_bytes, chunked));
+    PRLE_TRY_OUT(size_check(file, name, dataset, n_bytes, chunked));
     PRLE_TRY_OUT(prle_alloc(n_bytes, 1, (prle_any_ptr *)&texts));
     if (n_bytes > 0 && H5(H5Dread(dataset->id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts)) < 0) {
         st = fail_read(file, "read dataset", name);
