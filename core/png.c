@@ -8,8 +8,6 @@
 
 enum {
     HEADER_BYTES = 33, /* signature 8, length 4, "IHDR" 4, content 13, checksum 4 */
-    MAX_CHUNK_BYTES = 8 << 20,
-    MAX_CHUNKS = 1000,
     COMPRESSION = 6,
 };
 
@@ -103,14 +101,14 @@ static void on_write(png_structp png, png_bytep from, size_t n)
 
 static void on_flush(png_structp png) { (void)png; }
 
-/* Everything but libpng's own palette, depth and gray conversions is left to the caller: rows of s->channels bytes a pixel. */
+/* Everything but libpng's own palette, depth and gray conversions is left to the caller: rows of s->channels bytes a pixel.
+ * Chunks that do not change pixels are stepped over: libpng gives some of them the memory they claim before it reads them. */
 static bool rows_read(session *s)
 {
     if (setjmp(png_jmpbuf(s->png)) != 0)
         return false;
     png_set_user_limits(s->png, PRLE_IMAGE_MAX_SIDE, PRLE_IMAGE_MAX_SIDE);
-    png_set_chunk_malloc_max(s->png, MAX_CHUNK_BYTES);
-    png_set_chunk_cache_max(s->png, MAX_CHUNKS);
+    png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_read_fn(s->png, s, on_read);
     png_read_info(s->png, s->info);
     png_set_expand(s->png);

@@ -124,6 +124,7 @@ static prle_status group_make(pass *p, prle_node n)
     plan_group *gr = &plan->groups[plan->n_groups - 1];
     *gr = (plan_group){.first = n, .out = n, .norm = -1, .desc = node->desc, .saved = -1, .backward = plan->carries[n]};
     gr->desc.dtype = plan->compute;
+    gr->desc.memory = plan->memory;
     memcpy(gr->in, node->in, sizeof gr->in);
     if (gr->desc.kind == PRLE_OP_BATCH_NORM) {
         gr->desc.u.batch_norm.frozen = !plan->opts.batch_stats;

@@ -66,6 +66,7 @@ prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_devi
     plan->device = device;
     plan->opts = *opts;
     plan->compute = opts->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
+    plan->memory = opts->dtype == PRLE_BF16 && device->has_bf16 != NULL && device->has_bf16() ? PRLE_BF16 : plan->compute;
     plan->seed = -1;
     PRLE_TRY_OUT(PRLE_NEW(plan->alias, model->graph->n_nodes));
     PRLE_TRY_OUT(PRLE_NEW(plan->carries, model->graph->n_nodes));

@@ -14,6 +14,9 @@ static prle_status buffer_add(prle_plan *plan, size_t n_bytes, int *out)
     return PRLE_OK;
 }
 
+/* bfloat16 is emulated: values stay f32 and are rounded after each step. */
+static bool rounds(const prle_plan *plan) { return plan->opts.dtype == PRLE_BF16 && plan->memory != PRLE_BF16; }
+
 static place in_buffer(int id) { return id >= 0 ? (place){AT_BUFFER, id} : (place){AT_NOWHERE, 0}; }
 
 static void touch(prle_plan *plan, place at, int time)
@@ -76,7 +79,8 @@ static prle_status gradient_copy_add(prle_plan *plan, prle_node node, const prle
 
 prle_status plan_reorder_make(prle_plan *plan, const prle_layout *a, const prle_layout *b, plan_step *out)
 {
-    prle_op_desc desc = {.kind = PRLE_OP_REORDER, .n_in = 1, .in = {a->shape}, .out = a->shape, .dtype = plan->compute};
+    prle_op_desc desc = {
+        .kind = PRLE_OP_REORDER, .n_in = 1, .in = {a->shape}, .out = a->shape, .dtype = plan->compute, .memory = plan->memory};
     prle_op_plan *p = NULL;
     plan_step s = {.pass = PRLE_PASS_FORWARD};
 
@@ -196,7 +200,7 @@ static prle_status forward_steps(prle_plan *plan, plan_group *gr, prle_op_plan *
         PRLE_TRY(buffer_add(plan, p->saved_bytes, &gr->saved));
         s.saved = in_buffer(gr->saved);
     }
-    if (plan->opts.dtype == PRLE_BF16 && gr->desc.kind != PRLE_OP_LINEAR)
+    if (rounds(plan) && gr->desc.kind != PRLE_OP_LINEAR)
         s.round_out = (int64_t)(p->out.n_bytes / sizeof(float));
     if (gr->desc.kind == PRLE_OP_BATCH_NORM && !gr->desc.u.batch_norm.frozen)
         s.counter = &plan->model->counters[plan->model->graph->segment[plan->model->graph->node[gr->first].counter].offset];
@@ -246,8 +250,12 @@ static prle_status kept_build(prle_plan *plan)
 static prle_status sum_plan(prle_plan *plan, const prle_op_impl *const *impls, const prle_layout *layout, prle_op_plan *p,
                             plan_step *s)
 {
-    const prle_op_desc desc = {
-        .kind = PRLE_OP_ADD, .n_in = 2, .in = {layout->shape, layout->shape}, .out = layout->shape, .dtype = plan->compute};
+    const prle_op_desc desc = {.kind = PRLE_OP_ADD,
+                               .n_in = 2,
+                               .in = {layout->shape, layout->shape},
+                               .out = layout->shape,
+                               .dtype = plan->compute,
+                               .memory = plan->memory};
 
     memset(p, 0, sizeof *p);
     p->in[0] = p->in[1] = *layout;
@@ -276,7 +284,7 @@ static prle_status gradient_add(prle_plan *plan, prle_node node, const prle_layo
     s.in[1] = in_buffer(other);
     PRLE_TRY(buffer_add(plan, p->out.n_bytes, &sum)); /* a fresh one: the parts may be shared with other values */
     s.out = in_buffer(sum);
-    if (plan->opts.dtype == PRLE_BF16)
+    if (rounds(plan))
         s.round_out = (int64_t)(p->out.n_bytes / sizeof(float));
     PRLE_TRY(gradient_copy_add(plan, node, &p->out, sum, &plan->grad[node]));
     return step_push(plan, &s);
@@ -424,7 +432,7 @@ static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op
         PRLE_TRY(buffer_add(plan, p->din[i].n_bytes, &din[i]));
         s.din[i] = in_buffer(din[i]);
     }
-    if (plan->opts.dtype == PRLE_BF16 && gr->desc.n_in == 1)
+    if (rounds(plan) && gr->desc.n_in == 1)
         s.round_din = (int64_t)(p->din[0].n_bytes / sizeof(float));
     PRLE_TRY(step_push(plan, &s));
     if (dparams)

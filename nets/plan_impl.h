@@ -39,7 +39,7 @@ typedef struct plan_step {
     place in[PRLE_OP_MAX_IN], out, dout, din[PRLE_OP_MAX_IN];
     place param[PRLE_OP_MAX_PARAMS], dparam[PRLE_OP_MAX_PARAMS], stats[2], saved;
     prle_op_args args;                /* the places as pointers */
-    int64_t round_out, round_din;     /* floats to round to bfloat16 afterwards, when the plan is BF16 */
+    int64_t round_out, round_din;     /* floats to round to bfloat16 afterwards, when that is emulated */
     int64_t *counter;                 /* num_batches_tracked to increment, or NULL */
     int64_t grads_first, grads_count; /* gradients that are final after this step */
 } plan_step;
@@ -87,6 +87,7 @@ struct prle_plan {
     const prle_device *device;
     prle_plan_opts opts;
     prle_dtype compute; /* F32 or F64 */
+    prle_dtype memory;  /* of operators: BF16 when the plan is BF16 and the device has it, else compute */
     uint64_t version;   /* of the model when the weights were packed */
 
     int n_groups, n_copies, n_buffers, n_steps, n_forward, n_packed, n_packs;

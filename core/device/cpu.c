@@ -17,8 +17,13 @@ static prle_status cpu_copy(void *to, const void *from, size_t n_bytes)
     return PRLE_OK;
 }
 
-static const prle_device cpu = {
-    .name = "cpu", .impls = best_first, .alloc = cpu_alloc, .free = prle_free, .copy_in = cpu_copy, .copy_out = cpu_copy};
+static const prle_device cpu = {.name = "cpu",
+                                .impls = best_first,
+                                .has_bf16 = prle_dnnl_has_bf16,
+                                .alloc = cpu_alloc,
+                                .free = prle_free,
+                                .copy_in = cpu_copy,
+                                .copy_out = cpu_copy};
 static const prle_device cpu_ref = {
     .name = "cpu", .impls = reference, .alloc = cpu_alloc, .free = prle_free, .copy_in = cpu_copy, .copy_out = cpu_copy};
 

@@ -10,6 +10,7 @@ extern "C" {
 typedef struct prle_device {
     const char *name;                                 /* "cpu" */
     const prle_op_impl *const *impls;                 /* best first, reference last, ends with NULL */
+    bool (*has_bf16)(void);                           /* some of impls are fast on tensors in bfloat16; NULL: none is */
     prle_status (*alloc)(size_t n_bytes, void **out); /* zeroed, 64-byte aligned; n_bytes 0 gives NULL */
     void (*free)(void *ptr);
     prle_status (*copy_in)(void *to_device, const void *from_host, size_t n_bytes);

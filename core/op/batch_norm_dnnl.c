@@ -145,13 +145,14 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
     for (int i = 0; i < 2; i++)
         plan->param[i] = plan->dparam[i] = prle_layout_plain(PRLE_F32, &desc->param[i]);
     PRLE_TRY_OUT(PRLE_NEW(s, 1));
-    PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image)); /* one sweep in nearly any layout: the image is taken as it comes */
-    if (!a->frozen && !prle_dnnl_channels(&image, &s->channels)) {
+    /* One sweep in nearly any layout: the image is taken as it comes, but in f32. */
+    PRLE_TRY_OUT(prle_layout_as(PRLE_F32, &plan->in[0], &plan->in[0]));
+    if (!a->frozen && !prle_channels_of(&plan->in[0], &s->channels)) {
         plan->in[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
-        PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image));
-        PRLE_CHECK_OUT(prle_dnnl_channels(&image, &s->channels), PRLE_ENOTSUP,
+        PRLE_CHECK_OUT(prle_channels_of(&plan->in[0], &s->channels), PRLE_ENOTSUP,
                        "batch norm of images in two or three dimensions only");
     }
+    PRLE_TRY_OUT(prle_dnnl_md(&plan->in[0], &image));
     PRLE_TRY_OUT(forward ? create_forward(a, &image, plan->training, true, &pd) : create_backward(a, &image, &pd));
     s->momentum = a->momentum;
     s->n_channels = desc->in[0].dim[1];

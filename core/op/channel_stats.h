@@ -1,19 +1,10 @@
 /* channel_stats.h - mean and variance of each channel of an image in f32, as exact as its elements. */
 #pragma once
-#include <stdint.h>
+#include "core/op/channels.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/** How an image [B,C,...] lies in memory: element p of channel c of sample b is x[b batch + (c / block) slice + p block + c %
- * block], 0 <= p < plane. block 1: row-major; 8, 16: oneDNN's blocked images, whose last block is filled up with lanes nobody
- * reads. */
-typedef struct prle_channels {
-    int64_t B, C, plane;  /* samples, channels, pixels */
-    int64_t block;        /* a divisor of 16 */
-    int64_t slice, batch; /* steps, in elements */
-} prle_channels;
 
 /**
  *   mean[c] = 1/n sum x,  var[c] = 1/n sum (x - mean[c])^2,  n = B plane

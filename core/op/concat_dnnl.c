@@ -1,10 +1,10 @@
 /* concat_dnnl.c - concatenation along channels by oneDNN; its gradient is one reorder for each input, out of a part of dout.
- * Blocks of 8 channels are kept where every input fills its blocks; else everything is plain. */
+ * Blocks of channels are kept where all inputs have the same and fill them; else everything is plain. In the first input's
+ * element type. */
 #include "core/alloc.h"
+#include "core/op/channels.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
-
-enum { CHANNEL_BLOCK = 8 };
 
 /* Forward: call[0] writes out, n_in is 0. Backward: call[i] writes din[i]. */
 typedef struct concat_state {
@@ -12,38 +12,47 @@ typedef struct concat_state {
     prle_dnnl_call call[PRLE_OP_MAX_IN];
 } concat_state;
 
-static bool keeps_blocks(const prle_op_desc *desc, const prle_op_plan *plan)
-{
-    bool blocked = desc->out.n == 4;
+/* How all tensors lie. */
+typedef struct form {
+    prle_dtype dtype;
+    int64_t block; /* 1: plain */
+} form;
 
+static form form_of(const prle_op_desc *desc, const prle_op_plan *plan)
+{
+    form f = {plan->in[0].dtype, 1};
+    prle_channels first, other;
+
+    if (desc->out.n != 4 || plan->in[0].plain || !prle_channels_of(&plan->in[0], &first))
+        return f;
     for (int i = 0; i < desc->n_in; i++)
-        blocked = blocked && desc->in[i].dim[1] % CHANNEL_BLOCK == 0 && !plan->in[i].plain;
-    return blocked;
+        if (desc->in[i].dim[1] % first.block != 0 || !prle_channels_of(&plan->in[i], &other) || other.block != first.block)
+            return f;
+    f.block = first.block;
+    return f;
 }
 
-static prle_status describe(const prle_shape *shape, bool blocked, dnnl_memory_desc_t *out)
+static prle_status describe(const prle_shape *shape, form f, dnnl_memory_desc_t *out)
 {
-    const prle_layout plain = prle_layout_plain(PRLE_F32, shape);
-    const dnnl_dims_t dims = {shape->dim[0], shape->dim[1], shape->dim[2], shape->dim[3]};
+    prle_layout layout = prle_layout_plain(f.dtype, shape);
 
-    if (blocked)
-        PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_tag(out, 4, dims, dnnl_f32, dnnl_nChw8c)));
-    else
-        PRLE_TRY(prle_dnnl_md(&plain, out));
+    if (f.block > 1)
+        PRLE_TRY(prle_layout_blocked(f.dtype, shape, f.block, &layout));
+    PRLE_TRY(prle_dnnl_md(&layout, out));
     return PRLE_OK;
 }
 
 static prle_status create(const prle_op_desc *desc, const prle_op_plan *plan, dnnl_primitive_desc_t *out)
 {
-    const bool blocked = keeps_blocks(desc, plan);
+    const form f = form_of(desc, plan);
     dnnl_memory_desc_t from[PRLE_OP_MAX_IN], to;
     dnnl_engine_t engine = NULL;
     dnnl_primitive_attr_t attr = NULL;
     prle_status st = PRLE_OK;
 
     for (int i = 0; i < desc->n_in; i++)
-        PRLE_TRY_OUT(describe(&desc->in[i], blocked, &from[i]));
-    PRLE_TRY_OUT(describe(&desc->out, blocked, &to));
+        PRLE_TRY_OUT(describe(&desc->in[i], f, &from[i]));
+    PRLE_TRY_OUT(describe(&desc->out, f, &to));
     PRLE_TRY_OUT(prle_dnnl_engine(&engine));
     PRLE_TRY_OUT(prle_dnnl_attr(&attr));
     PRLE_TRY_OUT(PRLE_DNNL(dnnl_concat_primitive_desc_create(out, &to, desc->n_in, 1, from, attr, engine)));
@@ -63,8 +72,7 @@ static prle_status bind(const prle_op_desc *desc, prle_dnnl_call *call, prle_op_
 }
 
 /* One part of dout, `first` channels in, into din[i]. */
-static prle_status plan_part(const prle_op_desc *desc, int i, int64_t first, bool blocked, prle_dnnl_call *call,
-                             prle_op_plan *plan)
+static prle_status plan_part(const prle_op_desc *desc, int i, int64_t first, form f, prle_dnnl_call *call, prle_op_plan *plan)
 {
     const prle_dnnl_place place = {.member = offsetof(prle_op_args, din) + (size_t)i * sizeof(void *)};
     const dnnl_dims_t offsets = {0, first};
@@ -74,8 +82,8 @@ static prle_status plan_part(const prle_op_desc *desc, int i, int64_t first, boo
     dnnl_primitive_desc_t pd = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(describe(&desc->out, blocked, &whole));
-    PRLE_TRY_OUT(describe(&desc->in[i], blocked, &to));
+    PRLE_TRY_OUT(describe(&desc->out, f, &whole));
+    PRLE_TRY_OUT(describe(&desc->in[i], f, &to));
     PRLE_TRY_OUT(PRLE_DNNL(dnnl_memory_desc_init_submemory(&part, &whole, to.dims, offsets)));
     PRLE_TRY_OUT(prle_dnnl_layout(&whole, &desc->out, &plan->dout));
     PRLE_TRY_OUT(prle_dnnl_engine(&engine));
@@ -101,7 +109,7 @@ static void destroy(void *state)
 
 static prle_status plan_backward(const prle_op_desc *desc, prle_op_plan *plan)
 {
-    const bool blocked = keeps_blocks(desc, plan);
+    const form f = form_of(desc, plan);
     concat_state *s = NULL;
     int64_t first = 0;
     prle_status st = PRLE_OK;
@@ -109,7 +117,7 @@ static prle_status plan_backward(const prle_op_desc *desc, prle_op_plan *plan)
     PRLE_TRY_OUT(PRLE_NEW(s, 1));
     s->n_in = desc->n_in;
     for (int i = 0; i < desc->n_in; i++) {
-        PRLE_TRY_OUT(plan_part(desc, i, first, blocked, &s->call[i], plan));
+        PRLE_TRY_OUT(plan_part(desc, i, first, f, &s->call[i], plan));
         first += desc->in[i].dim[1];
     }
     plan->state = s;

@@ -15,21 +15,23 @@ typedef struct geometry {
     dnnl_dims_t strides, pad_begin, pad_end;
 } geometry;
 
-static prle_status describe(const prle_op_desc *desc, geometry *g)
+/* Images in the node's element type, weights in their own: gradients of weights are f32 always. */
+static prle_status describe(const prle_op_desc *desc, prle_dtype weights, geometry *g)
 {
     const prle_conv2d_attrs *a = &desc->u.conv2d;
     const int64_t *x = desc->in[0].dim, *y = desc->out.dim, groups = a->groups;
+    const prle_dtype image = desc->memory;
     const dnnl_dims_t src = {x[0], x[1], x[2], x[3]}, dst = {y[0], y[1], y[2], y[3]}, bias = {y[1]};
     const dnnl_dims_t dense = {y[1], x[1], a->kernel_h, a->kernel_w};
     const dnnl_dims_t grouped = {groups, y[1] / groups, x[1] / groups, a->kernel_h, a->kernel_w};
 
     *g = (geometry){
         .strides = {a->stride, a->stride}, .pad_begin = {a->pad_top, a->pad_left}, .pad_end = {a->pad_bottom, a->pad_right}};
-    PRLE_TRY(prle_dnnl_md_any(4, src, &g->src));
-    PRLE_TRY(prle_dnnl_md_any(4, dst, &g->dst));
-    PRLE_TRY(groups == 1 ? prle_dnnl_md_any(4, dense, &g->weights) : prle_dnnl_md_any(5, grouped, &g->weights));
+    PRLE_TRY(prle_dnnl_md_any(image, 4, src, &g->src));
+    PRLE_TRY(prle_dnnl_md_any(image, 4, dst, &g->dst));
+    PRLE_TRY(groups == 1 ? prle_dnnl_md_any(weights, 4, dense, &g->weights) : prle_dnnl_md_any(weights, 5, grouped, &g->weights));
     if (a->bias)
-        PRLE_TRY(prle_dnnl_md_plain(1, bias, &g->bias));
+        PRLE_TRY(prle_dnnl_md_plain(PRLE_F32, 1, bias, &g->bias));
     return PRLE_OK;
 }
 
@@ -75,13 +77,17 @@ out:
     return st;
 }
 
-static prle_status create_gradient(const prle_op_desc *desc, const geometry *g, prle_op_pass pass, dnnl_primitive_desc_t *out)
+static prle_status create_gradient(const prle_op_desc *desc, prle_op_pass pass, dnnl_primitive_desc_t *out)
 {
+    geometry forward, own;
+    const geometry *g = &own;
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t hint = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(create_forward(desc, g, true, &hint));
+    PRLE_TRY_OUT(describe(desc, desc->memory, &forward));
+    PRLE_TRY_OUT(describe(desc, pass == PRLE_PASS_WEIGHTS ? PRLE_F32 : desc->memory, &own));
+    PRLE_TRY_OUT(create_forward(desc, &forward, true, &hint));
     if (pass == PRLE_PASS_BACKWARD)
         PRLE_TRY_OUT(PRLE_DNNL(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &g->src, &g->weights,
                                                                         &g->dst, g->strides, g->pad_begin, g->pad_end)));
@@ -98,11 +104,12 @@ static prle_status create(const prle_op_desc *desc, prle_op_pass pass, const prl
 {
     geometry g;
 
-    PRLE_TRY(describe(desc, &g));
-    if (pass == PRLE_PASS_FORWARD)
-        PRLE_TRY(create_forward(desc, &g, plan->training, out));
-    else
-        PRLE_TRY(create_gradient(desc, &g, pass, out));
+    if (pass != PRLE_PASS_FORWARD) {
+        PRLE_TRY(create_gradient(desc, pass, out));
+        return PRLE_OK;
+    }
+    PRLE_TRY(describe(desc, desc->memory, &g));
+    PRLE_TRY(create_forward(desc, &g, plan->training, out));
     return PRLE_OK;
 }
 

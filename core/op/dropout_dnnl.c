@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/op/channels.h"
 #include "core/op/dropout_math.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
@@ -23,11 +24,9 @@ static bool supports(const prle_op_desc *desc, const char **why)
 
 static bool is_contiguous_by_sample(const prle_layout *layout)
 {
-    dnnl_memory_desc_t md;
     prle_channels z;
 
-    return prle_dnnl_md(layout, &md) == PRLE_OK && prle_dnnl_channels(&md, &z) &&
-           (size_t)(z.B * z.batch) * sizeof(float) == layout->n_bytes;
+    return prle_channels_of(layout, &z) && (size_t)(z.B * z.batch) * sizeof(float) == layout->n_bytes;
 }
 
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
@@ -35,6 +34,7 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
     prle_layout *image = pass == PRLE_PASS_FORWARD ? &plan->in[0] : &plan->dout;
     dropout_state *s = NULL;
 
+    PRLE_TRY(prle_layout_as(PRLE_F32, image, image));
     if (!is_contiguous_by_sample(image))
         *image = prle_layout_plain(PRLE_F32, &desc->out);
     if (pass == PRLE_PASS_FORWARD)

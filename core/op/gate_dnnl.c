@@ -4,23 +4,22 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/op/channels.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 #include "core/simd.h"
 
 enum { LANES = 16, RUN = 64 * LANES }; /* a run: 4 KiB of each tensor, so that the second loop finds it in the first cache */
 
-/* The image as it comes; the factors plain. */
+/* The image as it comes, in f32; the factors plain. */
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
-    dnnl_memory_desc_t image;
     prle_channels channels, *state = NULL;
 
-    PRLE_TRY(prle_dnnl_md(&plan->in[0], &image));
-    if (!prle_dnnl_channels(&image, &channels)) {
+    PRLE_TRY(prle_layout_as(PRLE_F32, &plan->in[0], &plan->in[0]));
+    if (!prle_channels_of(&plan->in[0], &channels)) {
         plan->in[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
-        PRLE_TRY(prle_dnnl_md(&plan->in[0], &image));
-        PRLE_CHECK(prle_dnnl_channels(&image, &channels), PRLE_ENOTSUP, "a plain image is not contiguous");
+        PRLE_CHECK(prle_channels_of(&plan->in[0], &channels), PRLE_ENOTSUP, "a plain image is not contiguous");
     }
     plan->out = plan->dout = plan->din[0] = plan->in[0];
     plan->in[1] = plan->din[1] = prle_layout_plain(PRLE_F32, &desc->in[1]);

@@ -23,6 +23,9 @@ PRLE_REF_PAIR(reorder);
         &prle_dropout_ref_f32, &prle_dropout_ref_f64, &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32,       \
         &prle_reorder_ref_f64,
 
+/** oneDNN computes on bfloat16 with the processor's own instructions. ONEDNN_MAX_CPU_ISA=AVX512_CORE (or less) denies it. */
+bool prle_dnnl_has_bf16(void);
+
 /* core/op/<op>_dnnl.c */
 extern const prle_op_impl prle_conv2d_dnnl, prle_batch_norm_dnnl, prle_act_dnnl, prle_pool_dnnl, prle_add_dnnl, prle_concat_dnnl,
     prle_gate_dnnl, prle_linear_dnnl, prle_dropout_dnnl, prle_reorder_dnnl;

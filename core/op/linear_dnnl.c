@@ -1,4 +1,5 @@
-/* linear_dnnl.c - the fully connected layer by oneDNN: one matrix product on plain layouts. */
+/* linear_dnnl.c - the fully connected layer by oneDNN: one matrix product on plain layouts. In bfloat16 the output is f32 all the
+ * same: logits are what a loss is computed from. */
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 
@@ -6,17 +7,18 @@ typedef struct geometry {
     dnnl_memory_desc_t src, weights, bias, dst; /* bias: no dimensions where there is none */
 } geometry;
 
-static prle_status describe(const prle_op_desc *desc, geometry *g)
+/* dst, weights: the element types of this pass's output or its gradient, and of the weights or theirs. */
+static prle_status describe(const prle_op_desc *desc, prle_dtype dst_type, prle_dtype weights_type, geometry *g)
 {
     const int64_t B = desc->in[0].dim[0], C = desc->in[0].dim[1], K = desc->out.dim[1];
     const dnnl_dims_t src = {B, C}, weights = {K, C}, bias = {K}, dst = {B, K};
 
     *g = (geometry){0};
-    PRLE_TRY(prle_dnnl_md_plain(2, src, &g->src));
-    PRLE_TRY(prle_dnnl_md_plain(2, weights, &g->weights));
-    PRLE_TRY(prle_dnnl_md_plain(2, dst, &g->dst));
+    PRLE_TRY(prle_dnnl_md_plain(desc->memory, 2, src, &g->src));
+    PRLE_TRY(prle_dnnl_md_plain(weights_type, 2, weights, &g->weights));
+    PRLE_TRY(prle_dnnl_md_plain(dst_type, 2, dst, &g->dst));
     if (desc->u.linear.bias)
-        PRLE_TRY(prle_dnnl_md_plain(1, bias, &g->bias));
+        PRLE_TRY(prle_dnnl_md_plain(PRLE_F32, 1, bias, &g->bias));
     return PRLE_OK;
 }
 
@@ -30,13 +32,17 @@ static prle_status create_forward(const geometry *g, dnnl_primitive_desc_t *out)
     return PRLE_OK;
 }
 
-static prle_status create_gradient(const geometry *g, prle_op_pass pass, dnnl_primitive_desc_t *out)
+static prle_status create_gradient(const prle_op_desc *desc, prle_op_pass pass, dnnl_primitive_desc_t *out)
 {
+    geometry forward, own;
+    const geometry *g = &own;
     dnnl_inner_product_desc_t op;
     dnnl_primitive_desc_t hint = NULL;
     prle_status st = PRLE_OK;
 
-    PRLE_TRY_OUT(create_forward(g, &hint));
+    PRLE_TRY_OUT(describe(desc, PRLE_F32, desc->memory, &forward));
+    PRLE_TRY_OUT(describe(desc, desc->memory, pass == PRLE_PASS_WEIGHTS ? PRLE_F32 : desc->memory, &own));
+    PRLE_TRY_OUT(create_forward(&forward, &hint));
     if (pass == PRLE_PASS_BACKWARD)
         PRLE_TRY_OUT(PRLE_DNNL(dnnl_inner_product_backward_data_desc_init(&op, &g->src, &g->weights, &g->dst)));
     else
@@ -52,11 +58,12 @@ static prle_status create(const prle_op_desc *desc, prle_op_pass pass, const prl
     geometry g;
 
     (void)plan;
-    PRLE_TRY(describe(desc, &g));
-    if (pass == PRLE_PASS_FORWARD)
-        PRLE_TRY(create_forward(&g, out));
-    else
-        PRLE_TRY(create_gradient(&g, pass, out));
+    if (pass != PRLE_PASS_FORWARD) {
+        PRLE_TRY(create_gradient(desc, pass, out));
+        return PRLE_OK;
+    }
+    PRLE_TRY(describe(desc, PRLE_F32, desc->memory, &g));
+    PRLE_TRY(create_forward(&g, out));
     return PRLE_OK;
 }
 
@@ -91,10 +98,12 @@ static prle_status bind(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_c
 
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
-    plan->in[0] = plan->din[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
-    plan->out = plan->dout = prle_layout_plain(PRLE_F32, &desc->out);
+    plan->in[0] = plan->din[0] = prle_layout_plain(desc->memory, &desc->in[0]);
+    plan->out = prle_layout_plain(PRLE_F32, &desc->out);
+    plan->dout = prle_layout_plain(desc->memory, &desc->out);
     for (int i = 0; i < desc->n_params; i++)
         plan->param[i] = plan->dparam[i] = prle_layout_plain(PRLE_F32, &desc->param[i]);
+    plan->param[0] = prle_layout_plain(desc->memory, &desc->param[0]);
     PRLE_TRY(prle_dnnl_plan(desc, pass, plan, create, bind));
     return PRLE_OK;
 }

@@ -69,7 +69,9 @@ typedef struct prle_op_desc {
     int n_in;
     prle_shape in[PRLE_OP_MAX_IN];
     prle_shape out;
-    prle_dtype dtype; /* F32 or F64: what the arithmetic is done in */
+    prle_dtype dtype;  /* F32 or F64: what the arithmetic is done in */
+    prle_dtype memory; /* BF16, with dtype F32: values, gradients between operators and packed weights may lie in memory as
+                          bfloat16; an implementation that cannot asks for layouts in dtype. Otherwise it says nothing */
     int n_params;
     prle_shape param[PRLE_OP_MAX_PARAMS];
     union {
@@ -110,7 +112,8 @@ typedef struct prle_op_args {
 /**
  * The agreement between a plan and an implementation for one pass of one node. On entry each layout holds what exists already
  * (what a producer wrote; plain for parameters); the implementation replaces those it wants otherwise (the plan then puts a
- * reorder before it) and sets the layouts of what it writes.
+ * reorder before it) and sets the layouts of what it writes. Where desc->memory is BF16, what exists may be bfloat16 or f32.
+ * Gradients of parameters are f32 always, and so are biases and batch norm's parameters and statistics.
  */
 typedef struct prle_op_plan {
     prle_layout in[PRLE_OP_MAX_IN], out; /* FORWARD: in wanted, out set. BACKWARD, WEIGHTS: wanted where uses_in, uses_out */

@@ -1,12 +1,11 @@
 /* pool_dnnl.c - pooling by oneDNN, in the layout the image arrives in. Saved: for each maximum its place in the window.
  *
  * On blocked images "jit:avx2"; on plain ones "simple_nchw:any". The mean of the whole image is a window as large as the image;
- * its result [B,C,1,1] is a plain [B,C] when blocks are full, so with C no multiple of 8 the image is wanted plain. A NaN never
+ * its result [B,C,1,1] is a plain [B,C] when blocks are full; else the image is wanted plain. A NaN never
  * wins a maximum here (the reference lets it win). */
+#include "core/op/channels.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
-
-enum { CHANNEL_BLOCK = 8 };
 
 /* The window in oneDNN's words. */
 typedef struct geometry {
@@ -27,7 +26,7 @@ static prle_status describe(const prle_op_desc *desc, const prle_layout *in, geo
         *g = (geometry){.kernel = {a->kernel, a->kernel}, .stride = {a->stride, a->stride}, .pad = {a->pad, a->pad}};
     g->alg = a->max ? dnnl_pooling_max : dnnl_pooling_avg_include_padding;
     PRLE_TRY(prle_dnnl_md(in, &g->image));
-    PRLE_TRY(prle_dnnl_md_any(4, pooled, &g->pooled));
+    PRLE_TRY(prle_dnnl_md_any(in->dtype, 4, pooled, &g->pooled));
     return PRLE_OK;
 }
 
@@ -95,8 +94,11 @@ static bool supports(const prle_op_desc *desc, const char **why)
 
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
-    if (desc->u.pool.global && !desc->u.pool.keep_dims && desc->in[0].dim[1] % CHANNEL_BLOCK != 0)
-        plan->in[0] = prle_layout_plain(PRLE_F32, &desc->in[0]);
+    prle_channels channels;
+
+    if (desc->u.pool.global && !desc->u.pool.keep_dims && prle_channels_of(&plan->in[0], &channels) &&
+        channels.C % channels.block != 0)
+        plan->in[0] = prle_layout_plain(plan->in[0].dtype, &desc->in[0]);
     PRLE_TRY(prle_dnnl_plan(desc, pass, plan, create, bind));
     return PRLE_OK;
 }

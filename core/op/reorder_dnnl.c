@@ -11,7 +11,7 @@ static prle_status describe(const prle_layout *layout, const prle_layout *other,
     if (!layout->plain || other->plain)
         return PRLE_OK;
     PRLE_TRY(prle_dnnl_md(other, &seen));
-    PRLE_TRY(prle_dnnl_md_plain(seen.ndims, seen.dims, out));
+    PRLE_TRY(prle_dnnl_md_plain(layout->dtype, seen.ndims, seen.dims, out));
     return PRLE_OK;
 }
 

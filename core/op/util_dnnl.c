@@ -6,6 +6,8 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/op/channels.h"
+#include "core/op/impls.h"
 
 _Static_assert(sizeof(dnnl_memory_desc_t) <= PRLE_LAYOUT_VENDOR_BYTES, "prle_layout has no room for oneDNN's descriptor");
 _Static_assert(PRLE_MAX_DIMS < DNNL_MAX_NDIMS, "a grouped kernel has one dimension more");
@@ -51,10 +53,23 @@ prle_status prle_dnnl_engine(dnnl_engine_t *out)
     return PRLE_OK;
 }
 
+bool prle_dnnl_has_bf16(void)
+{
+    const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+
+    return ((unsigned)isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
+static dnnl_data_type_t data_type(prle_dtype dtype) { return dtype == PRLE_BF16 ? dnnl_bf16 : dnnl_f32; }
+
 bool prle_dnnl_supports(const prle_op_desc *desc, const char **why)
 {
     if (desc->dtype != PRLE_F32) {
         *why = "oneDNN computes in f32 here";
+        return false;
+    }
+    if (desc->memory == PRLE_BF16 && !prle_dnnl_has_bf16()) {
+        *why = "oneDNN has no fast bfloat16 on this processor";
         return false;
     }
     for (int i = 0; i < desc->n_in; i++) {
@@ -66,15 +81,15 @@ bool prle_dnnl_supports(const prle_op_desc *desc, const char **why)
     return true;
 }
 
-prle_status prle_dnnl_md_plain(int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out)
+prle_status prle_dnnl_md_plain(prle_dtype dtype, int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out)
 {
-    PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_strides(out, n_dims, dims, dnnl_f32, NULL)));
+    PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_strides(out, n_dims, dims, data_type(dtype), NULL)));
     return PRLE_OK;
 }
 
-prle_status prle_dnnl_md_any(int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out)
+prle_status prle_dnnl_md_any(prle_dtype dtype, int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out)
 {
-    PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_tag(out, n_dims, dims, dnnl_f32, dnnl_format_tag_any)));
+    PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_tag(out, n_dims, dims, data_type(dtype), dnnl_format_tag_any)));
     return PRLE_OK;
 }
 
@@ -82,13 +97,13 @@ prle_status prle_dnnl_md(const prle_layout *layout, dnnl_memory_desc_t *out)
 {
     dnnl_dims_t dims = {1, 1, 1, 1};
 
-    PRLE_CHECK(layout->dtype == PRLE_F32, PRLE_ENOTSUP, "oneDNN reads f32 here, not %s", prle_dtype_name(layout->dtype));
+    PRLE_CHECK(layout->dtype != PRLE_F64, PRLE_ENOTSUP, "oneDNN reads f32 and bf16 here, not f64");
     if (!layout->plain) {
         memcpy(out, layout->vendor.bytes, sizeof *out);
         return PRLE_OK;
     }
     memcpy(dims, layout->shape.dim, (size_t)layout->shape.n * sizeof *dims);
-    PRLE_TRY(prle_dnnl_md_plain(layout->shape.n == 2 ? 4 : layout->shape.n, dims, out));
+    PRLE_TRY(prle_dnnl_md_plain(layout->dtype, layout->shape.n == 2 ? 4 : layout->shape.n, dims, out));
     return PRLE_OK;
 }
 
@@ -161,34 +176,63 @@ static void copy_md(const dnnl_memory_desc_t *md, unsigned char bytes[PRLE_LAYOU
 
 prle_status prle_dnnl_layout(const dnnl_memory_desc_t *md, const prle_shape *shape, prle_layout *out)
 {
-    PRLE_CHECK(md->format_kind == dnnl_blocked && md->data_type == dnnl_f32 && md->extra.flags == 0 && md->offset0 == 0,
+    const prle_dtype dtype = md->data_type == dnnl_bf16 ? PRLE_BF16 : PRLE_F32;
+
+    PRLE_CHECK(md->format_kind == dnnl_blocked && md->data_type == data_type(dtype) && md->extra.flags == 0 && md->offset0 == 0,
                PRLE_ENOTSUP, "oneDNN wants a tensor in a format of kind %d with flags %d, which no layout describes",
                (int)md->format_kind, (int)md->extra.flags);
     if (is_row_major(md)) {
-        *out = prle_layout_plain(PRLE_F32, shape);
+        *out = prle_layout_plain(dtype, shape);
         return PRLE_OK;
     }
-    *out = (prle_layout){.dtype = PRLE_F32, .shape = *shape, .n_bytes = dnnl_memory_desc_get_size(md)};
+    *out = (prle_layout){.dtype = dtype, .shape = *shape, .n_bytes = dnnl_memory_desc_get_size(md)};
     copy_md(md, out->vendor.bytes);
     return PRLE_OK;
 }
 
-bool prle_dnnl_channels(const dnnl_memory_desc_t *md, prle_channels *out)
+bool prle_channels_of(const prle_layout *layout, prle_channels *out)
 {
-    const dnnl_blocking_desc_t *blocking = &md->format_desc.blocking;
-    const int64_t block = blocking->inner_nblks == 0 ? 1 : blocking->inner_blks[0], height = md->dims[2], width = md->dims[3];
+    dnnl_memory_desc_t md;
 
-    if (blocking->inner_nblks > 1 || (blocking->inner_nblks == 1 && (blocking->inner_idxs[0] != 1 || 16 % block != 0)))
+    if (layout->dtype == PRLE_F64 || prle_dnnl_md(layout, &md) != PRLE_OK)
+        return false;
+    const dnnl_blocking_desc_t *blocking = &md.format_desc.blocking;
+    const int64_t block = blocking->inner_nblks == 0 ? 1 : blocking->inner_blks[0], height = md.dims[2], width = md.dims[3];
+
+    if (md.ndims != 4 || blocking->inner_nblks > 1 ||
+        (blocking->inner_nblks == 1 && (blocking->inner_idxs[0] != 1 || 16 % block != 0)))
         return false;
     if ((width > 1 && blocking->strides[3] != block) || (height > 1 && blocking->strides[2] != block * width))
         return false;
-    *out = (prle_channels){.B = md->dims[0],
-                           .C = md->dims[1],
+    *out = (prle_channels){.B = md.dims[0],
+                           .C = md.dims[1],
                            .plane = height * width,
                            .block = block,
                            .slice = blocking->strides[1],
                            .batch = blocking->strides[0]};
     return true;
+}
+
+prle_status prle_layout_blocked(prle_dtype dtype, const prle_shape *shape, int64_t block, prle_layout *out)
+{
+    const dnnl_dims_t dims = {shape->dim[0], shape->dim[1], shape->dim[2], shape->dim[3]};
+    dnnl_memory_desc_t md;
+
+    PRLE_CHECK(shape->n == 4 && (block == 8 || block == 16), PRLE_EINVAL, "no image of %d dimensions in blocks of %d", shape->n,
+               (int)block);
+    PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_tag(&md, 4, dims, data_type(dtype), block == 8 ? dnnl_nChw8c : dnnl_nChw16c)));
+    PRLE_TRY(prle_dnnl_layout(&md, shape, out));
+    return PRLE_OK;
+}
+
+prle_status prle_layout_as(prle_dtype dtype, const prle_layout *layout, prle_layout *out)
+{
+    dnnl_memory_desc_t md;
+
+    PRLE_TRY(prle_dnnl_md(layout, &md));
+    md.data_type = data_type(dtype);
+    PRLE_TRY(prle_dnnl_layout(&md, &layout->shape, out));
+    return PRLE_OK;
 }
 
 prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha)

@@ -4,7 +4,6 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <stddef.h>
 
-#include "core/op/channel_stats.h"
 #include "core/op/op.h"
 
 #ifdef __cplusplus
@@ -18,24 +17,22 @@ prle_status prle_dnnl_status(dnnl_status_t code, const char *call, const char *f
 /** The processor, as oneDNN knows it: one for the process, made at the first call, never destroyed. Thread-safe. */
 PRLE_NODISCARD prle_status prle_dnnl_engine(dnnl_engine_t *out);
 
-/** What every implementation here refuses: other arithmetic than f32, and tensors without elements. */
+/** What every implementation here refuses: other arithmetic than f32, memory in bfloat16 where oneDNN is slow at it (see
+ * prle_dnnl_has_bf16 in impls.h), and tensors without elements. */
 bool prle_dnnl_supports(const prle_op_desc *desc, const char **why);
 
-/* Descriptors of f32 tensors. `any`: the primitive chooses. */
-PRLE_NODISCARD prle_status prle_dnnl_md_plain(int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out);
-PRLE_NODISCARD prle_status prle_dnnl_md_any(int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out);
+/* Descriptors of tensors of type F32 or BF16. `any`: the primitive chooses. */
+PRLE_NODISCARD prle_status prle_dnnl_md_plain(prle_dtype dtype, int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out);
+PRLE_NODISCARD prle_status prle_dnnl_md_any(prle_dtype dtype, int n_dims, const dnnl_dims_t dims, dnnl_memory_desc_t *out);
 
 /** How `layout` lies in memory. A vector [B,C] is seen as the image [B,C,1,1]: the same bytes. */
 PRLE_NODISCARD prle_status prle_dnnl_md(const prle_layout *layout, dnnl_memory_desc_t *out);
 
 /**
  * The layout of a tensor of that shape which lies in memory as `md` says. A dense row-major descriptor gives the plain layout,
- * whatever blocks it is written with. PRLE_ENOTSUP for what is no f32 tensor in blocks.
+ * whatever blocks it is written with. PRLE_ENOTSUP for what is no f32 or bfloat16 tensor in blocks.
  */
 PRLE_NODISCARD prle_status prle_dnnl_layout(const dnnl_memory_desc_t *md, const prle_shape *shape, prle_layout *out);
-
-/** Where the channels of such an image lie. False, and *out as it was, where planes are not contiguous (channels last). */
-bool prle_dnnl_channels(const dnnl_memory_desc_t *md, prle_channels *out);
 
 /** PRLE_ACT_* as oneDNN's algorithm and its alpha. PRLE_ENOTSUP for NONE. */
 PRLE_NODISCARD prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha);

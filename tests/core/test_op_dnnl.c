@@ -1,11 +1,16 @@
-/* test_op_dnnl.c - every oneDNN operator against sums written out in double precision, planned and run as a plan would. */
+/* test_op_dnnl.c - every oneDNN operator against sums written out in double precision, planned and run as a plan would; once with
+ * tensors in f32, and once with tensors in bfloat16 where the processor has it. */
 #include <math.h>
 
 #include "core/alloc.h"
+#include "core/op/channels.h"
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 #include "core/rng.h"
 #include "tests/check.h"
+
+/* What the nodes of the tests have in memory: F32 or BF16. */
+static prle_dtype memory;
 
 /* --- buffers with guards ------------------------------------------------------------------------------------------------- */
 
@@ -63,6 +68,17 @@ static unsigned char *buffer_with(const prle_layout *layout, const float *values
     return buffer;
 }
 
+static float element(const unsigned char *buffer, prle_dtype dtype, size_t i)
+{
+    float value = 0;
+
+    if (dtype == PRLE_BF16) /* the upper half of a float */
+        memcpy((unsigned char *)&value + 2, buffer + 2 * i, 2);
+    else
+        memcpy(&value, buffer + sizeof value * i, sizeof value);
+    return value;
+}
+
 /* The values of a buffer in that layout; the lanes that only fill up a block must be zero, for the next operator reads them. */
 static void buffer_values(const unsigned char *buffer, const prle_layout *layout, float *values)
 {
@@ -71,9 +87,9 @@ static void buffer_values(const unsigned char *buffer, const prle_layout *layout
     buffer_check(buffer, layout->n_bytes);
     reorder(buffer, layout, values, &plain);
     unsigned char *again = buffer_with(layout, values);
-    for (size_t i = 0; i < layout->n_bytes / sizeof(float); i++)
-        if (((const float *)(const void *)buffer)[i] != ((const float *)(const void *)again)[i])
-            fail_msg("padding lane %zu is %g", i, (double)((const float *)(const void *)buffer)[i]);
+    for (size_t i = 0; i < layout->n_bytes / prle_dtype_bytes(layout->dtype); i++)
+        if (element(buffer, layout->dtype, i) != element(again, layout->dtype, i))
+            fail_msg("padding lane %zu is %g", i, (double)element(buffer, layout->dtype, i));
     buffer_destroy(again);
 }
 
@@ -83,7 +99,7 @@ typedef struct node {
     const prle_op_impl *impl;
     prle_op_desc desc;
     bool blocked_in[PRLE_OP_MAX_IN],
-        blocked;    /* each input, and dout, arrive in blocks of 8 channels, as a convolution leaves them */
+        blocked;    /* each input, and dout, arrive in blocks of channels, as a convolution leaves them */
     bool inference; /* no backward pass follows */
     bool no_dparam; /* nobody wants the parameters' gradients (a convolution's bias) */
     bool no_din;    /* nobody wants the input's */
@@ -104,12 +120,24 @@ static float *values_create(const prle_shape *shape)
     return values;
 }
 
+/* Eight bits of mantissa, by truncation: exact in either type. */
+static void values_shorten(float *values, const prle_shape *shape)
+{
+    for (int64_t i = 0; i < prle_shape_count(shape) && memory == PRLE_BF16; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0xFFFF0000u;
+        memcpy(&values[i], &bits, sizeof bits);
+    }
+}
+
 static float *values_random(const prle_shape *shape, prle_rng *rng)
 {
     float *values = values_create(shape);
 
     for (int64_t i = 0; i < prle_shape_count(shape); i++)
         values[i] = (float)prle_rng_normal(rng);
+    values_shorten(values, shape);
     return values;
 }
 
@@ -121,6 +149,7 @@ static void node_init(node *n, const prle_op_impl *impl, const prle_op_desc *des
     *n = (node){.impl = impl, .desc = *desc, .info = {.n_valid = desc->in[0].dim[0]}};
     n->desc.kind = impl->kind;
     n->desc.dtype = PRLE_F32;
+    n->desc.memory = memory;
     assert_ok(prle_op_infer(&n->desc));
     assert_true(impl->supports(&n->desc, &why));
     for (int i = 0; i < n->desc.n_in; i++) {
@@ -160,14 +189,10 @@ static void node_deinit(node *n)
 
 static prle_layout arrives(bool blocked, const prle_shape *shape)
 {
-    prle_layout layout = prle_layout_plain(PRLE_F32, shape);
-    dnnl_memory_desc_t md;
+    prle_layout layout = prle_layout_plain(memory, shape);
 
-    if (blocked && shape->n == 4) {
-        const dnnl_dims_t dims = {shape->dim[0], shape->dim[1], shape->dim[2], shape->dim[3]};
-        assert_int_equal(dnnl_memory_desc_init_by_tag(&md, 4, dims, dnnl_f32, dnnl_nChw8c), dnnl_success);
-        assert_ok(prle_dnnl_layout(&md, shape, &layout));
-    }
+    if (blocked && shape->n == 4)
+        assert_ok(prle_layout_blocked(memory, shape, memory == PRLE_BF16 ? 16 : 8, &layout));
     return layout;
 }
 
@@ -308,6 +333,9 @@ static void expect_close(const node *n, const char *what, const float *got, cons
         fail_msg("%s: %s is %g from the oracle, allowed %g", n->name, what, d, tol);
 }
 
+/* The tolerance of what may have been rounded to bfloat16 once: by 2^-8 of each value at most. */
+static double stored(double tol) { return memory == PRLE_BF16 ? fmax(tol, 0x1p-8) : tol; }
+
 static double *doubles(int64_t count)
 {
     double *values = NULL;
@@ -396,10 +424,10 @@ static void conv_check(node *n)
             act_of(&a->act, sums.out[i] + (a->bias ? (double)n->param[1][k] : 0) + (a->residual ? (double)n->in[1][i] : 0));
     }
     run_pass(n, PRLE_PASS_FORWARD);
-    expect_close(n, "out", n->out, sums.out, &d->out, conv_tol);
+    expect_close(n, "out", n->out, sums.out, &d->out, stored(conv_tol));
     if (!n->inference) {
         run_pass(n, PRLE_PASS_BACKWARD);
-        expect_close(n, "din", n->din[0], sums.din, &d->in[0], conv_tol);
+        expect_close(n, "din", n->din[0], sums.din, &d->in[0], stored(conv_tol));
         run_pass(n, PRLE_PASS_WEIGHTS);
         expect_close(n, "dweight", n->dparam[0], sums.dweight, &d->param[0], conv_tol);
         if (a->bias && !n->no_dparam)
@@ -653,7 +681,7 @@ static void norm_check(const char *name, const prle_shape *shape, bool frozen, p
     norm_sums s = norm_sums_create(&n);
 
     run_pass(&n, PRLE_PASS_FORWARD);
-    expect_close(&n, "out", n.out, s.out, shape, 1e-6);
+    expect_close(&n, "out", n.out, s.out, shape, stored(1e-6));
     expect_running(&n, &s, mean_before, var_before);
     if (training) {
         if (n_valid == 0) {
@@ -663,7 +691,7 @@ static void norm_check(const char *name, const prle_shape *shape, bool frozen, p
         }
         run_pass(&n, PRLE_PASS_BACKWARD);
         if (!n.no_din) {
-            expect_close(&n, "din", n.din[0], s.din, shape, 5e-6);
+            expect_close(&n, "din", n.din[0], s.din, shape, stored(5e-6));
         }
         if (!n.no_dparam) {
             expect_close(&n, "dgamma", n.dparam[0], s.dgamma, &n.desc.param[0], 2e-6);
@@ -745,9 +773,10 @@ static void act_check(const prle_shape *shape, prle_act_attrs act, bool blocked)
         din[i] = (double)n.dout[i] * act_slope(&act, (double)n.in[0][i]);
     }
     run_pass(&n, PRLE_PASS_FORWARD);
-    expect_close(&n, "out", n.out, out, shape, 5e-7); /* exp by a polynomial: a few units in the last place */
+    expect_close(&n, "out", n.out, out, shape, stored(5e-7)); /* exp by a polynomial: a few units in the last place */
     run_pass(&n, PRLE_PASS_BACKWARD);
-    expect_close(&n, "din", n.din[0], din, shape, 5e-7);
+    /* s (1 - s) of an s rounded to bfloat16 is rounded once more */
+    expect_close(&n, "din", n.din[0], din, shape, act.act == PRLE_ACT_SIGMOID ? 2 * stored(5e-7) : stored(5e-7));
     prle_free(out);
     prle_free(din);
     node_deinit(&n);
@@ -849,10 +878,10 @@ static void pool_check(const pool_case *c)
         pool_plane(&n, &z, n.in[0] + i * (n_in / planes), n.dout + i * (n_out / planes), out + i * (n_out / planes),
                    din + i * (n_in / planes));
     run_pass(&n, PRLE_PASS_FORWARD);
-    expect_close(&n, "out", n.out, out, &n.desc.out, c->attrs.max ? 0 : 5e-7);
+    expect_close(&n, "out", n.out, out, &n.desc.out, c->attrs.max ? 0 : stored(5e-7));
     assert_true(!global || c->attrs.keep_dims || n.out_layout.plain);
     run_pass(&n, PRLE_PASS_BACKWARD);
-    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], 5e-7); /* at most nine terms */
+    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], stored(5e-7)); /* at most nine terms */
     prle_free(out);
     prle_free(din);
     node_deinit(&n);
@@ -887,7 +916,7 @@ static void test_add(void **state)
             for (int64_t j = 0; j < count; j++)
                 out[j] = (double)(n.in[0][j] + n.in[1][j]); /* one rounding: equal bits */
             run_pass(&n, PRLE_PASS_FORWARD);
-            expect_close(&n, "out", n.out, out, &n.desc.out, 0);
+            expect_close(&n, "out", n.out, out, &n.desc.out, stored(0));
             assert_true(n.out_layout.plain == (arrival == 0 || shapes[i].n == 2));
             run_pass(&n, PRLE_PASS_BACKWARD);
             prle_free(out);
@@ -1053,7 +1082,7 @@ static void linear_check(int64_t B, int64_t C, int64_t K, bool bias, bool no_dbi
     run_pass(&n, PRLE_PASS_FORWARD);
     expect_close(&n, "out", n.out, out, &n.desc.out, conv_tol);
     run_pass(&n, PRLE_PASS_BACKWARD);
-    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], conv_tol);
+    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], stored(conv_tol));
     run_pass(&n, PRLE_PASS_WEIGHTS);
     expect_close(&n, "dweight", n.dparam[0], dweight, &n.desc.param[0], conv_tol);
     if (bias && !no_dbias)
@@ -1135,7 +1164,10 @@ static void test_refusals(void **state)
         desc.dtype = PRLE_BF16;
         assert_false(impls[i]->supports(&desc, &why));
         desc.dtype = PRLE_F32;
+        desc.memory = PRLE_BF16;
+        assert_true(impls[i]->supports(&desc, &why) == prle_dnnl_has_bf16());
         desc.in[0].dim[0] = 0;
+        desc.memory = PRLE_F32;
         assert_false(impls[i]->supports(&desc, &why));
         assert_non_null(strstr(why, "empty"));
     }
@@ -1147,9 +1179,9 @@ static void test_foreign_layout(void **state)
     const prle_op_desc desc = small_desc(PRLE_OP_ACT);
     prle_op_plan plan = small_plan(&desc);
 
-    plan.in[0].dtype = PRLE_BF16;
-    assert_fails(prle_act_dnnl.plan(&desc, PRLE_PASS_FORWARD, &plan), PRLE_ENOTSUP, "bf16");
-    assert_fails(prle_reorder_dnnl.plan(&desc, PRLE_PASS_FORWARD, &plan), PRLE_ENOTSUP, "bf16");
+    plan.in[0].dtype = PRLE_F64;
+    assert_fails(prle_act_dnnl.plan(&desc, PRLE_PASS_FORWARD, &plan), PRLE_ENOTSUP, "f64");
+    assert_fails(prle_reorder_dnnl.plan(&desc, PRLE_PASS_FORWARD, &plan), PRLE_ENOTSUP, "f64");
     assert_null(plan.state);
 }
 
@@ -1262,6 +1294,11 @@ static void test_reorder(void **state)
 
 int main(void)
 {
+    const struct CMUnitTest bf16[] = {
+        cmocka_unit_test(test_conv2d), cmocka_unit_test(test_conv2d_fused), cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_act),    cmocka_unit_test(test_pool),         cmocka_unit_test(test_add),
+        cmocka_unit_test(test_concat), cmocka_unit_test(test_linear),
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv2d),
         cmocka_unit_test(test_conv2d_fused),
@@ -1282,5 +1319,11 @@ int main(void)
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_reorder),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    if (prle_dnnl_has_bf16()) {
+        memory = PRLE_BF16;
+        failed += cmocka_run_group_tests(bf16, NULL, NULL);
+    }
+    return failed;
 }
