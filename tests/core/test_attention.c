@@ -59,7 +59,7 @@ static void test_resize_equals_torch(void **state)
         int64_t q_sum = 0;
 
         for (int64_t i = 0; i < h * w; i++)
-            map[i] = single[i] = (float)((i * 37 + 11) % 64) / 64.0f;
+            map[i] = (double)(single[i] = (float)((i * 37 + 11) % 64) / 64.0f);
         assert_ok(prle_attention_resize(map, h, w, H, W, out));
         assert_ok(prle_attention_quantise(single, h, w, H, W, q));
         for (int64_t i = 0; i < n; i++) {
@@ -116,7 +116,7 @@ static void test_quantise_is_exact(void **state)
 static void test_bad_values(void **state)
 {
     (void)state;
-    double map[6] = {0, 0.5, 1, 0.25, NAN, 0.75}, kept[6], out[4];
+    double map[6] = {0, 0.5, 1, 0.25, (double)NAN, 0.75}, kept[6], out[4];
     float single[6] = {0.0f, 0.5f, 1.0f, 0.25f, NAN, 0.75f};
     uint16_t q[4];
 
@@ -125,8 +125,9 @@ static void test_bad_values(void **state)
     assert_memory_equal(map, kept, sizeof map);
     assert_fails(prle_attention_resize(map, 2, 3, 2, 2, out), PRLE_ENUMERIC, "row 1, column 1");
     assert_fails(prle_attention_quantise(single, 2, 3, 2, 2, q), PRLE_ENUMERIC, "row 1, column 1");
-    map[4] = single[4] = 0;
-    map[2] = -INFINITY;
+    map[4] = 0;
+    single[4] = 0;
+    map[2] = -(double)INFINITY;
     assert_fails(prle_attention_normalise(map, 2, 3), PRLE_ENUMERIC, "row 0, column 2");
     single[2] = 1.5f;
     assert_fails(prle_attention_quantise(single, 2, 3, 2, 2, q), PRLE_EINVAL, "outside [0,1]");
