@@ -133,11 +133,11 @@ static void test_nothing_there(void **state)
     map = map_of(values, 5, 1); /* a single pixel */
     assert_true(map[0] == 0);
     prle_free(map);
-    values[11] = NAN;
+    values[11] = (double)NAN;
     map = map_of(values, 5, 7);
     assert_true(isnan(map[0]));
     prle_free(map);
-    values[11] = INFINITY;
+    values[11] = (double)INFINITY;
     map = map_of(values, 5, 7);
     assert_true(isnan(map[0]));
     prle_free(map);
