@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/half.h"
 #include "tests/cudasim/ptx.h"
 
 uint64_t ptx_cut(uint64_t value, int n_bytes) { return n_bytes == 8 ? value : value & (((uint64_t)1 << (8 * n_bytes)) - 1); }
@@ -57,30 +58,10 @@ static uint64_t bfloat_bits(float f)
     return (bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FFF : (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
 }
 
-__extension__ typedef _Float16 half;
-
-static double half_value(uint64_t bits)
-{
-    const uint16_t low = (uint16_t)bits;
-    half h;
-
-    memcpy(&h, &low, sizeof h);
-    return (double)h;
-}
-
-static uint64_t half_bits(double d)
-{
-    const half h = (half)d;
-    uint16_t bits;
-
-    memcpy(&bits, &h, sizeof bits);
-    return bits;
-}
-
 double ptx_to_double(uint64_t bits, ptx_type lane)
 {
     switch (lane.kind) {
-    case PTX_HALF: return half_value(bits);
+    case PTX_HALF: return (double)prle_half_to_float((uint16_t)bits);
     case PTX_BFLOAT: return (double)as_float(bits << 16);
     default: return lane.bytes == 8 ? as_double(bits) : (double)as_float(bits);
     }
@@ -89,7 +70,7 @@ double ptx_to_double(uint64_t bits, ptx_type lane)
 uint64_t ptx_from_double(double value, ptx_type lane)
 {
     switch (lane.kind) {
-    case PTX_HALF: return half_bits(value);
+    case PTX_HALF: return prle_half_from_float((float)value);
     case PTX_BFLOAT: return bfloat_bits((float)value);
     default: return lane.bytes == 8 ? double_bits(value) : float_bits((float)value);
     }
