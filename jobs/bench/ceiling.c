@@ -124,6 +124,7 @@ static prle_status describe(const prle_graph_node *node, const prle_bench_opts *
     for (int i = 0; i < out->n_in; i++)
         out->in[i].dim[0] = o->batch;
     out->dtype = dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
+    out->memory = dtype == PRLE_BF16 && prle_device_cpu()->has_bf16() ? PRLE_BF16 : out->dtype; /* as plan.c decides */
     return prle_op_infer(out);
 }
 
