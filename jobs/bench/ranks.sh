@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ranks.sh - what a second rank is worth: train, cam and fuse with two ranks of one thread beside one rank of one thread, taking turns,
-# with the real commands on a real store; and what checkpoints in the background cost.
+# with the real commands on a real store; and what checkpoints, masks and the loader take of a real run.
 #
 #   jobs/bench/ranks.sh --data faces.h5 [--net resnet50] [--prle build/release/prle] [--rounds 3] [--steps 4] [--out DIR]
 #
@@ -34,14 +34,14 @@ fi
 mkdir -p "$out"
 quiet=(--threads 1 --log-level error --json)
 
-# ranks N ARGUMENT...: the command on N ranks; its JSON on stdout.
+# ranks N COMMAND ARGUMENT...: on N ranks; its JSON on stdout.
 ranks() {
-    local n=$1
-    shift
+    local n=$1 command=$2
+    shift 2
     if [ "$n" -eq 1 ]; then
-        "$prle" "$@" "${quiet[@]}"
+        "$prle" "$command" "${quiet[@]}" "$@"
     else
-        mpirun --bind-to none -n "$n" "$prle" "$@" "${quiet[@]}"
+        mpirun --bind-to none -n "$n" "$prle" "$command" "${quiet[@]}" "$@"
     fi
 }
 
@@ -93,19 +93,21 @@ zoo_make() {
     done
 }
 
-# Steps with a checkpoint every few seconds beside steps with none: what the disk and the copy take, and what is left of the steps.
+# Steps with masks and a checkpoint every few seconds beside steps with masks alone: what the disk and the copy take of the steps.
 checkpoints() {
     local turn
     for turn in with without; do
-        train 1 --threads 2 --checkpoint-minutes "$([ "$turn" = with ] && echo 0.1 || echo 0)" > "$out/checkpoints.$turn"
+        train 1 --threads 2 --mask primary --maps "$out/maps.h5" \
+            --checkpoint-minutes "$([ "$turn" = with ] && echo 0.1 || echo 0)" > "$out/checkpoints.$turn"
     done
     python3 - "$out/checkpoints.with" "$out/checkpoints.without" << 'P'
 import json, sys
 a, b = (json.load(open(path)) for path in sys.argv[1:])
 rate = [x["images"] / (x["step_seconds"] + x["loader_wait_seconds"]) for x in (a, b)]
-print(f"checkpoints every 6 s: {rate[0]:.2f} images/s, without {rate[1]:.2f}; training stood still {a['checkpoint_seconds']:.2f} s of "
-      f"{a['step_seconds']:.1f} s ({100 * a['checkpoint_seconds'] / a['step_seconds']:.2f} %), "
-      f"waited for the loader {100 * a['loader_wait_seconds'] / a['step_seconds']:.2f} %")
+print(f"run    checkpoints every 6 s: {rate[0]:.2f} images/s, without {rate[1]:.2f}; of the steps' time "
+      f"standing still for checkpoints {100 * a['checkpoint_seconds'] / a['step_seconds']:.2f} %, "
+      f"waiting for the loader {100 * b['loader_wait_seconds'] / b['step_seconds']:.3f} %, "
+      f"masks' CPU time {100 * b['mask_cpu_seconds'] / b['step_seconds']:.2f} %")
 P
 }
 
@@ -123,4 +125,7 @@ if wanted fuse; then
     zoo_make
     turns fuse maps/s fuse_rate
 fi
-if wanted checkpoints; then steps=$((steps * 4)) checkpoints; fi
+if wanted checkpoints; then
+    [ -f "$out/maps.h5" ] || { zoo_make && fuse_rate 1 > "$out/zoo.log"; }
+    steps=$((steps * 4)) checkpoints
+fi
