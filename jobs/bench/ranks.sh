@@ -74,7 +74,7 @@ train_rate() { train "$1" | value 'a["images"] / (a["step_seconds"] + a["loader_
 
 cam_rate() {
     rm -rf "$out/cams.$net"
-    ranks "$1" cam --model "$out/model" --data "$data" -o "$out/cams.$net" --split val | value 'a["images"] / a["seconds"]'
+    ranks "$1" cam --model "$out/model" --data "$data" -o "$out/cams.$net" --split test | value 'a["images"] / a["seconds"]'
 }
 
 fuse_rate() {
