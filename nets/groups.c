@@ -1,5 +1,5 @@
 /* groups.c - which nodes are computed as one operator: batch norm, residual and activation fused into a convolution (inference),
- * relu into a batch norm, dropout left out of inference, dead nodes left out always. */
+ * residual and relu into a batch norm, dropout left out of inference, dead nodes left out always. */
 #include <string.h>
 
 #include "core/alloc.h"
@@ -109,6 +109,28 @@ static void fuse_into_conv(pass *p, plan_group *gr)
     }
 }
 
+/* batch norm [+ residual computed earlier] [+ relu]. A sum without a relu stays by itself: its gradient is free. */
+static void fuse_into_norm(pass *p, plan_group *gr)
+{
+    const prle_node sum = only_reader(p, gr->out), relu = is_kind(p, sum, PRLE_OP_ADD) ? only_reader(p, sum) : sum;
+
+    if (!is_relu(p, relu))
+        return;
+    if (relu != sum) {
+        const prle_node *in = p->g->node[sum].in;
+        const prle_node other = in[0] == gr->out ? in[1] : in[0];
+
+        if (other == gr->out || !p->done[other])
+            return;
+        gr->desc.u.batch_norm.residual = true;
+        gr->desc.in[gr->desc.n_in] = p->g->node[sum].desc.out;
+        gr->in[gr->desc.n_in++] = other;
+        absorb(p, gr, sum);
+    }
+    gr->desc.u.batch_norm.act = PRLE_ACT_RELU;
+    absorb(p, gr, relu);
+}
+
 static prle_status group_make(pass *p, prle_node n)
 {
     prle_plan *plan = p->plan;
@@ -129,10 +151,7 @@ static prle_status group_make(pass *p, prle_node n)
     if (gr->desc.kind == PRLE_OP_BATCH_NORM) {
         gr->desc.u.batch_norm.frozen = !plan->opts.batch_stats;
         gr->desc.u.batch_norm.comm = plan->opts.batch_stats ? plan->opts.bn_comm : NULL;
-        if (is_relu(p, only_reader(p, n))) {
-            gr->desc.u.batch_norm.act = PRLE_ACT_RELU;
-            absorb(p, gr, only_reader(p, n));
-        }
+        fuse_into_norm(p, gr);
     }
     if (gr->desc.kind == PRLE_OP_CONV2D && folds)
         fuse_into_conv(p, gr);

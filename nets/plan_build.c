@@ -427,12 +427,12 @@ static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op
     for (int i = 0; i < gr->desc.n_params && dparams; i++)
         PRLE_TRY(dparam_place(plan, node->param[i], &p->dparam[i], &s.dparam[i]));
     for (int i = 0; i < gr->desc.n_in; i++) {
-        if (!plan->carries[gr->in[i]] && !norm) /* a batch norm's two gradients come together */
+        if (!plan->carries[gr->in[i]] && (!norm || i > 0)) /* a batch norm's gradients come together */
             continue;
         PRLE_TRY(buffer_add(plan, p->din[i].n_bytes, &din[i]));
         s.din[i] = in_buffer(din[i]);
     }
-    if (rounds(plan) && gr->desc.n_in == 1)
+    if (rounds(plan) && (gr->desc.n_in == 1 || norm)) /* a residual's gradient is rounded already */
         s.round_din = (int64_t)(p->din[0].n_bytes / sizeof(float));
     PRLE_TRY(step_push(plan, &s));
     if (dparams)

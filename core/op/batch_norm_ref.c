@@ -96,7 +96,7 @@ static void running_statistics(const prle_op_desc *desc, const prle_op_args *arg
 static prle_status forward(const prle_op_desc *desc, const prle_op_args *args)
 {
     const sizes z = sizes_of(desc);
-    const real *x = args->in[0], *gamma = args->param[0], *beta = args->param[1];
+    const real *x = args->in[0], *residual = args->in[1], *gamma = args->param[0], *beta = args->param[1];
     double *sums = args->scratch, *saved = args->saved != NULL ? args->saved : sums + 2 * z.C + 1;
     const bool relu = desc->u.batch_norm.act == PRLE_ACT_RELU;
     real *y = args->out;
@@ -111,7 +111,7 @@ static prle_status forward(const prle_op_desc *desc, const prle_op_args *args)
         const double mean = saved[c], scale = saved[z.C + c] * (double)gamma[c], shift = (double)beta[c];
 
         for (int64_t j = i * z.N; j < (i + 1) * z.N; j++) {
-            const double v = ((double)x[j] - mean) * scale + shift;
+            const double v = ((double)x[j] - mean) * scale + shift + (desc->u.batch_norm.residual ? (double)residual[j] : 0);
             y[j] = (real)(relu && v < 0 ? 0 : v);
         }
     }
@@ -147,7 +147,7 @@ static prle_status backward(const prle_op_desc *desc, const prle_op_args *args)
     const bool has_share = args->info->n_valid > 0;
     const double *saved = args->saved, count = saved[2 * z.C];
     double *sums = args->scratch;
-    real *dx = args->din[0], *dgamma = args->dparam[0], *dbeta = args->dparam[1];
+    real *dx = args->din[0], *dresidual = a->residual ? args->din[1] : NULL, *dgamma = args->dparam[0], *dbeta = args->dparam[1];
 
     gradient_sums(&z, x, y, dy, saved, sums);
     for (int64_t c = 0; c < z.C && dgamma != NULL; c++) {
@@ -156,6 +156,8 @@ static prle_status backward(const prle_op_desc *desc, const prle_op_args *args)
     }
     if (!a->frozen)
         PRLE_TRY(reduce(a, has_share, sums, 2 * z.C, "batch norm gradient"));
+    for (int64_t j = 0; j < z.B * z.C * z.N && dresidual != NULL; j++)
+        dresidual[j] = !has_share || (y != NULL && !(y[j] > 0)) ? 0 : dy[j];
     if (dx == NULL)
         return PRLE_OK;
 #pragma omp parallel for

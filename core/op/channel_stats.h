@@ -1,4 +1,4 @@
-/* channel_stats.h - mean and variance of each channel of an image in f32, as exact as its elements. */
+/* channel_stats.h - mean and variance of each channel of an image in f32 or bfloat16, as exact as its elements. */
 #pragma once
 #include "core/op/channels.h"
 
@@ -17,7 +17,8 @@ extern "C" {
  *
  * The same bits for any number of threads. x is read once.
  */
-void prle_channel_stats(double *mean, double *var, const float *x, const prle_channels *channels, double *scratch);
+void prle_channel_stats(double *mean, double *var, const void *x, prle_dtype dtype, const prle_channels *channels,
+                        double *scratch);
 
 int64_t prle_channel_stats_scratch(const prle_channels *channels);
 

@@ -64,6 +64,9 @@ static prle_status infer_batch_norm(prle_op_desc *desc)
     PRLE_CHECK(desc->in[0].n >= 2, PRLE_ESHAPE, "batch_norm wants [B,C,...]");
     PRLE_CHECK(desc->u.batch_norm.act == PRLE_ACT_NONE || desc->u.batch_norm.act == PRLE_ACT_RELU, PRLE_ENOTSUP,
                "batch_norm can be fused with relu only");
+    PRLE_CHECK(desc->n_in == (desc->u.batch_norm.residual ? 2 : 1), PRLE_ESHAPE, "batch_norm got %d inputs", desc->n_in);
+    PRLE_CHECK(desc->n_in == 1 || prle_shape_equal(&desc->in[0], &desc->in[1]), PRLE_ESHAPE,
+               "batch_norm: the residual's shape differs from the input's");
     desc->out = desc->in[0];
     desc->param[0] = desc->param[1] = PRLE_SHAPE(desc->in[0].dim[1]);
     desc->n_params = 2;

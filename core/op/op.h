@@ -14,7 +14,7 @@ extern "C" {
 /**
  * The operators. Images are [B,C,H,W], vectors [B,C].
  *   CONV2D      out = act( conv(in0, weight) + bias + in1 )      conv2d.h
- *   BATCH_NORM  out = act( gamma (in0 - mean)/sqrt(var+eps) + beta )   batch_norm.h
+ *   BATCH_NORM  out = act( gamma (in0 - mean)/sqrt(var+eps) + beta + in1 )   batch_norm.h
  *   ACT         out = f(in0)                                     act.h
  *   POOL        max or average over windows, or the mean of the whole image    pool.h
  *   ADD         out = in0 + in1

@@ -28,7 +28,7 @@ static void check(int64_t B, int64_t C, int64_t plane, int64_t block, double off
     assert_ok(PRLE_NEW(scratch, prle_channel_stats_scratch(&z)));
     for (int64_t i = 0; i < B * z.batch; i++) /* filled up lanes and gaps too: they must not count */
         x[i] = (float)(offset + prle_rng_normal(&rng));
-    prle_channel_stats(mean, var, x, &z, scratch);
+    prle_channel_stats(mean, var, x, PRLE_F32, &z, scratch);
     for (int64_t c = 0; c < C; c++) {
         double exact_mean = 0, exact_var = 0;
         for (int64_t b = 0; b < B; b++)
@@ -85,11 +85,11 @@ static void test_constant(void **state)
     assert_ok(PRLE_NEW(scratch, prle_channel_stats_scratch(&z)));
     for (int i = 0; i < 16000; i++)
         x[i] = 0.5F;
-    prle_channel_stats(mean, var, x, &z, scratch);
+    prle_channel_stats(mean, var, x, PRLE_F32, &z, scratch);
     for (int c = 0; c < 8; c++)
         assert_true(mean[c] == 0.5 && var[c] == 0);
     x[12345] = NAN;
-    prle_channel_stats(mean, var, x, &z, scratch);
+    prle_channel_stats(mean, var, x, PRLE_F32, &z, scratch);
     assert_true(isnan(mean[12345 % 8]) && isnan(var[12345 % 8]) && mean[0] == 0.5);
     prle_free(scratch);
     prle_free(x);

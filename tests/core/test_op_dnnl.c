@@ -568,7 +568,7 @@ static void test_conv2d_kernels(void **state)
 /* --- batch normalisation ------------------------------------------------------------------------------------------------- */
 
 typedef struct norm_sums {
-    double *mean, *var, *out, *din, *dgamma, *dbeta;
+    double *mean, *var, *out, *din, *dresidual, *dgamma, *dbeta;
 } norm_sums;
 
 /* f(b,c,i) over all values of channel c. */
@@ -593,10 +593,11 @@ static void norm_channel(const node *n, int64_t c, norm_sums *s)
     const double invstd = 1 / sqrt(s->var[c] + a->eps);
     EACH_OF_CHANNEL(b, i, at, shape, c, plane)
     {
-        const double xhat = ((double)n->in[0][at] - s->mean[c]) * invstd, y = gamma * xhat + beta;
+        const double xhat = ((double)n->in[0][at] - s->mean[c]) * invstd;
+        const double y = gamma * xhat + beta + (a->residual ? (double)n->in[1][at] : 0);
         const bool off = a->act == PRLE_ACT_RELU && y <= 0;
         s->out[at] = off ? 0 : y;
-        s->din[at] = off ? 0 : (double)n->dout[at]; /* dy for now */
+        s->din[at] = s->dresidual[at] = off ? 0 : (double)n->dout[at]; /* din: dy for now */
         s->dbeta[c] += s->din[at];
         s->dgamma[c] += s->din[at] * xhat;
     }
@@ -611,7 +612,7 @@ static void norm_channel(const node *n, int64_t c, norm_sums *s)
 static norm_sums norm_sums_create(const node *n)
 {
     const int64_t C = n->desc.in[0].dim[1], count = prle_shape_count(&n->desc.in[0]);
-    norm_sums s = {doubles(C), doubles(C), doubles(count), doubles(count), doubles(C), doubles(C)};
+    norm_sums s = {doubles(C), doubles(C), doubles(count), doubles(count), doubles(count), doubles(C), doubles(C)};
 
     for (int64_t c = 0; c < C; c++)
         norm_channel(n, c, &s);
@@ -620,7 +621,7 @@ static norm_sums norm_sums_create(const node *n)
 
 static void norm_sums_free(norm_sums *s)
 {
-    double *const all[] = {s->mean, s->var, s->out, s->din, s->dgamma, s->dbeta};
+    double *const all[] = {s->mean, s->var, s->out, s->din, s->dresidual, s->dgamma, s->dbeta};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         prle_free(all[i]);
@@ -653,11 +654,12 @@ static void zero(double *values, int64_t count)
 
 /* Values of size 1 around a mean of 1: a few roundings. din is a difference of such values, and where B H W is small it nearly
  * cancels: both are bounded by the rounding of the f32 mean and variance. */
-static void norm_check(const char *name, const prle_shape *shape, bool frozen, prle_act act, bool blocked, int64_t n_valid,
+static void norm_check(const char *name, const prle_shape *shape, prle_batch_norm_attrs attrs, bool blocked, int64_t n_valid,
                        bool training)
 {
-    const prle_op_desc desc = {
-        .n_in = 1, .in = {*shape}, .u.batch_norm = {.eps = 1e-5, .momentum = 0.1, .frozen = frozen, .act = act}};
+    const bool frozen = attrs.frozen;
+    const prle_act act = attrs.act;
+    const prle_op_desc desc = {.n_in = attrs.residual ? 2 : 1, .in = {*shape, *shape}, .u.batch_norm = attrs};
     const int64_t C = shape->dim[1];
     prle_rng rng = prle_rng_make(3, 0, 0, PRLE_RNG_TEST);
     node n;
@@ -670,6 +672,7 @@ static void norm_check(const char *name, const prle_shape *shape, bool frozen, p
     n.no_dparam = n.no_din = act == PRLE_ACT_RELU && blocked && frozen;
     for (int64_t i = 0; i < prle_shape_count(shape); i++)
         n.in[0][i] += 1;
+    values_shorten(n.in[0], shape);
     float *mean_before = values_random(&n.desc.param[0], &rng), *var_before = values_random(&n.desc.param[0], &rng);
     for (int i = 0; i < 2; i++)
         n.stats[i] = values_create(&n.desc.param[0]);
@@ -686,12 +689,15 @@ static void norm_check(const char *name, const prle_shape *shape, bool frozen, p
     if (training) {
         if (n_valid == 0) {
             zero(s.din, prle_shape_count(shape));
+            zero(s.dresidual, prle_shape_count(shape));
             zero(s.dgamma, C);
             zero(s.dbeta, C);
         }
         run_pass(&n, PRLE_PASS_BACKWARD);
         if (!n.no_din) {
             expect_close(&n, "din", n.din[0], s.din, shape, stored(5e-6));
+            if (attrs.residual)
+                expect_close(&n, "dresidual", n.din[1], s.dresidual, shape, 0); /* copies and zeros */
         }
         if (!n.no_dparam) {
             expect_close(&n, "dgamma", n.dparam[0], s.dgamma, &n.desc.param[0], 2e-6);
@@ -708,21 +714,28 @@ static void test_batch_norm(void **state)
 {
     (void)state;
     static const prle_shape shapes[] = {
-        {4, {4, 16, 9, 7}}, {4, {3, 13, 5, 5}}, {4, {16, 8, 1, 1}}, {4, {1, 24, 11, 3}},
-        {2, {19, 12}},      {4, {2, 1, 17, 1}}, {4, {1, 8, 1, 1}},
+        {4, {4, 16, 9, 7}}, {4, {3, 13, 5, 5}}, {4, {16, 8, 1, 1}},   {4, {1, 24, 11, 3}}, {2, {19, 12}},
+        {4, {2, 1, 17, 1}}, {4, {1, 8, 1, 1}},  {4, {2, 20, 67, 61}}, /* planes of more than one run, with a rest */
     };
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int variant = 0; variant < 16; variant++) {
+        for (int variant = 0; variant < 32; variant++) {
             char name[64];
             const bool frozen = (variant & 1) != 0, relu = (variant & 2) != 0, blocked = (variant & 4) != 0,
                        train = (variant & 8) != 0;
-            snprintf(name, sizeof name, "batch_norm %zu%s%s%s%s", i, frozen ? " frozen" : "", relu ? " relu" : "",
-                     blocked ? " blocked" : "", train ? " train" : "");
-            norm_check(name, &shapes[i], frozen, relu ? PRLE_ACT_RELU : PRLE_ACT_NONE, blocked, shapes[i].dim[0], train);
+            const prle_batch_norm_attrs attrs = {.eps = 1e-5,
+                                                 .momentum = 0.1,
+                                                 .frozen = frozen,
+                                                 .act = relu ? PRLE_ACT_RELU : PRLE_ACT_NONE,
+                                                 .residual = (variant & 16) != 0};
+            snprintf(name, sizeof name, "batch_norm %zu%s%s%s%s%s", i, frozen ? " frozen" : "", relu ? " relu" : "",
+                     blocked ? " blocked" : "", train ? " train" : "", attrs.residual ? " residual" : "");
+            norm_check(name, &shapes[i], attrs, blocked, shapes[i].dim[0], train);
         }
-    norm_check("batch_norm, no share", &shapes[0], false, PRLE_ACT_RELU, true, 0, true);
-    norm_check("batch_norm, no share, frozen", &shapes[0], true, PRLE_ACT_NONE, false, 0, true);
+    norm_check("batch_norm, no share", &shapes[0],
+               (prle_batch_norm_attrs){.eps = 1e-5, .momentum = 0.1, .act = PRLE_ACT_RELU, .residual = true}, true, 0, true);
+    norm_check("batch_norm, no share, frozen", &shapes[0], (prle_batch_norm_attrs){.eps = 1e-5, .momentum = 0.1, .frozen = true},
+               false, 0, true);
 }
 
 static void test_batch_norm_with_ranks(void **state)
