@@ -31,12 +31,13 @@ try:
 except ImportError:
     timm = None
 
-SIZE = 256
+SIZE = 256  # pixels
 TOLERANCE = 1e-5  # of a probability, f32
 OURS = ["xception", "resnet50", "efficientnet_b4", "efficientnet_b4_same", "efficientnet_b4_symmetric", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
         "f3net", "f3net_both"]
 TIMM = {"legacy_xception": "xception", "resnet50": "resnet50", "efficientnet_b4": "efficientnet_b4_symmetric",
         "tf_efficientnet_b4": "efficientnet_b4_same", "vgg16": "vgg16", "vgg19_bn": "vgg19_bn"}
+TIMM_SIZE = {"vgg16": 224, "vgg19_bn": 224}  # elsewhere timm's classifier slides over the features, where torchvision's pools them to 7 x 7
 TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
 
 
@@ -53,14 +54,14 @@ def randomise(model):
     return model.eval()
 
 
-def picture(path):
+def picture(path, size):
     """RGB noise that is smooth enough to be a picture; returns what a network sees of it."""
     rng = np.random.default_rng(3)
-    coarse = rng.integers(0, 256, (SIZE // 8, SIZE // 8, 3))
+    coarse = rng.integers(0, 256, (size // 8, size // 8, 3))
     pixels = np.kron(coarse, np.ones((8, 8, 1), int)).astype(np.uint8)
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", SIZE, SIZE, 8, 2, 0, 0, 0)) +
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)) +
                      chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
     return torch.from_numpy(((pixels / 255 - 0.5) / 0.5).astype(np.float32)).permute(2, 0, 1)[None]
 
@@ -91,6 +92,11 @@ def files_of(model, folder, whole):
     yield folder / "zip.pth", state
     if not whole:
         return
+    if isinstance(model, models.Xception):
+        old = {"model." + k.replace("fc.", "last_linear."): v.flatten(1) if "pointwise" in k else v for k, v in state.items()
+               if not k.endswith("num_batches_tracked")}
+        torch.save(old, folder / "faceforensics.pth", _use_new_zipfile_serialization=False)
+        yield folder / "faceforensics.pth", {k: v * 0 if k.endswith("num_batches_tracked") else v for k, v in state.items()}
     torch.save(state, folder / "legacy.pth", _use_new_zipfile_serialization=False)
     yield folder / "legacy.pth", state
     half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in state.items()}
@@ -101,16 +107,26 @@ def files_of(model, folder, whole):
         yield folder / "all.safetensors", state
 
 
-def check(label, model, net, names, folder, whole):
+def moderate(model, x):
+    """Divides the last layer by what it gives, so that a probability tells more than which logit is larger."""
+    with torch.no_grad():
+        scale = float(model(x).abs().max())
+        *_, weight, bias = model.parameters()
+        weight /= scale
+        bias /= scale
+
+
+def check(label, model, net, names, folder, whole, size=SIZE):
     model = randomise(model)
-    x = picture(folder / "a.png")
+    x = picture(folder / "a.png", size)
+    moderate(model, x)
     bad = 0
     for path, state in files_of(model, folder, whole):
         model.load_state_dict(state)
         with torch.no_grad():
             logits = model(x)[0].double()
         expected = float(torch.softmax(logits, 0)[1] if len(logits) == 2 else torch.sigmoid(logits[0]))
-        report = json.loads(prle("import", path, "--net", net, "--strict", "--size", SIZE, "-o", folder / "m.h5", "--json", "--log-level", "error"))
+        report = json.loads(prle("import", path, "--net", net, "--strict", "--size", size, "-o", folder / "m.h5", "--json", "--log-level", "error"))
         score = json.loads(prle("predict", "--model", folder / "m.h5", folder / "a.png", "--threshold", "0.5", "--json"))["files"][0]["score"]
         equal = "not exported"
         if names is not None:
@@ -147,7 +163,8 @@ def main():
         torch.manual_seed(1)
         with tempfile.TemporaryDirectory() as folder:
             names = {"xception": "cadene", "resnet50": "torchvision", "vgg16": None, "vgg19_bn": None}.get(net, "timm")
-            bad += check("timm's " + name, timm.create_model(name, num_classes=2), net, names, pathlib.Path(folder), False)
+            bad += check("timm's " + name, timm.create_model(name, num_classes=2), net, names, pathlib.Path(folder), False,
+                         TIMM_SIZE.get(name, SIZE))
     return 1 if bad else 0
 
 
