@@ -95,13 +95,19 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
 /* --- the loops, over one run --------------------------------------------------------------------------------------------- */
 
 /* y = (x - mean) scale + shift */
-static inline void normalise(float *y, const float *x, const lanes *l, int64_t n)
+static inline void normalise(float *restrict y, const float *restrict x, const lanes *l, int64_t n)
 {
+    run_lanes mean, scale, shift, v;
     int64_t i = 0;
 
-    for (; i + RUN_LANES <= n; i += RUN_LANES)
-        for (int k = 0; k < RUN_LANES; k++)
-            y[i + k] = (x[i + k] - l->mean[k]) * l->scale[k] + l->shift[k];
+    memcpy(&mean, l->mean, sizeof mean);
+    memcpy(&scale, l->scale, sizeof scale);
+    memcpy(&shift, l->shift, sizeof shift);
+    for (; i + RUN_LANES <= n; i += RUN_LANES) {
+        memcpy(&v, x + i, sizeof v);
+        v = (v - mean) * scale + shift;
+        memcpy(y + i, &v, sizeof v);
+    }
     for (; i < n; i++)
         y[i] = (x[i] - l->mean[i % RUN_LANES]) * l->scale[i % RUN_LANES] + l->shift[i % RUN_LANES];
 }
@@ -135,11 +141,17 @@ typedef struct gradient {
     void *dx, *dr; /* NULL where nobody wants it */
 } gradient;
 
-/* d = dy where the relu let it through, else 0; in dy itself or in buffer. x: already as floats */
-static inline const float *gate(float buffer[RUN_MAX], const norm *s, const lanes *l, const gradient *g, const float *x,
-                                int64_t at, int64_t n)
+static inline void mask(float *restrict d, const float *restrict dy, const float *restrict y, int64_t n)
 {
-    const float *dy = run_read(buffer, g->dy, s->dtype, at, n);
+    for (int64_t i = 0; i < n; i++)
+        d[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+/* d = dy where the relu let it through, else 0; in dy itself or in a buffer. x: already as floats */
+static inline const float *gate(float buffer[RUN_MAX], float widened[RUN_MAX], const norm *s, const lanes *l, const gradient *g,
+                                const float *x, int64_t at, int64_t n)
+{
+    const float *dy = run_read(widened, g->dy, s->dtype, at, n);
     float value[RUN_MAX];
     const float *y = value;
 
@@ -149,52 +161,87 @@ static inline const float *gate(float buffer[RUN_MAX], const norm *s, const lane
         y = run_read(value, g->y, s->dtype, at, n);
     else
         normalise(value, x, l, n);
-    for (int64_t i = 0; i < n; i++)
-        buffer[i] = y[i] > 0 ? dy[i] : 0;
+    mask(buffer, dy, y, n);
     return buffer;
 }
 
-/* sum[k] += d, dot[k] += d (x - mean), of one plane */
+/* sum[k] += d, dot[k] += d (x - mean) */
+static inline void add_products(double sum[RUN_LANES], double dot[RUN_LANES], const float *restrict d, const float *restrict x,
+                                const lanes *l, int64_t n)
+{
+    enum { CHAINS = 4 }; /* sums that do not wait for each other */
+    run_lanes mean, v, w, part[CHAINS] = {{0}}, part_dot[CHAINS] = {{0}};
+    float total[RUN_LANES], total_dot[RUN_LANES];
+    int64_t i = 0;
+
+    memcpy(&mean, l->mean, sizeof mean);
+    for (; i + CHAINS * RUN_LANES <= n; i += CHAINS * RUN_LANES)
+        for (int k = 0; k < CHAINS; k++) {
+            memcpy(&v, d + i + k * RUN_LANES, sizeof v);
+            memcpy(&w, x + i + k * RUN_LANES, sizeof w);
+            part[k] += v;
+            part_dot[k] += v * (w - mean);
+        }
+    v = (part[0] + part[1]) + (part[2] + part[3]);
+    w = (part_dot[0] + part_dot[1]) + (part_dot[2] + part_dot[3]);
+    memcpy(total, &v, sizeof v);
+    memcpy(total_dot, &w, sizeof w);
+    for (; i < n; i++) {
+        total[i % RUN_LANES] += d[i];
+        total_dot[i % RUN_LANES] += d[i] * (x[i] - l->mean[i % RUN_LANES]);
+    }
+    for (int k = 0; k < RUN_LANES; k++) {
+        sum[k] += (double)total[k];
+        dot[k] += (double)total_dot[k];
+    }
+}
+
+/* The same of one plane. */
 PRLE_SIMD_CLONES
 static void plane_sums(const norm *s, const lanes *l, const gradient *g, int64_t at, double sum[RUN_LANES], double dot[RUN_LANES])
 {
     const int64_t end = at + s->z.plane * s->z.block;
-    float from[RUN_MAX], gated[RUN_MAX];
+    float from[RUN_MAX], widened[RUN_MAX], gated[RUN_MAX];
 
     for (int64_t n = 0; at < end; at += n) {
-        float part[RUN_LANES] = {0}, part_dot[RUN_LANES] = {0};
-        int64_t i = 0;
-
         n = end - at < RUN_MAX ? end - at : RUN_MAX;
-        const float *x = run_read(from, g->x, s->dtype, at, n), *d = gate(gated, s, l, g, x, at, n);
-        for (; i + RUN_LANES <= n; i += RUN_LANES)
-            for (int k = 0; k < RUN_LANES; k++) {
-                part[k] += d[i + k];
-                part_dot[k] += d[i + k] * (x[i + k] - l->mean[k]);
-            }
-        for (; i < n; i++) {
-            part[i % RUN_LANES] += d[i];
-            part_dot[i % RUN_LANES] += d[i] * (x[i] - l->mean[i % RUN_LANES]);
-        }
-        for (int k = 0; k < RUN_LANES; k++) {
-            sum[k] += (double)part[k];
-            dot[k] += (double)part_dot[k];
-        }
+        const float *x = run_read(from, g->x, s->dtype, at, n), *d = gate(gated, widened, s, l, g, x, at, n);
+        add_products(sum, dot, d, x, l, n);
     }
 }
 
-/* dx = ((d - offset) + (x - mean) slope) scale and dr = d, of one plane */
+/* dx = ((d - offset) + (x - mean) slope) scale */
+static inline void input_gradient(float *restrict dx, const float *restrict d, const float *restrict x, const lanes *l, int64_t n)
+{
+    run_lanes mean, scale, slope, offset, v, w;
+    int64_t i = 0;
+
+    memcpy(&mean, l->mean, sizeof mean);
+    memcpy(&scale, l->scale, sizeof scale);
+    memcpy(&slope, l->slope, sizeof slope);
+    memcpy(&offset, l->offset, sizeof offset);
+    for (; i + RUN_LANES <= n; i += RUN_LANES) {
+        memcpy(&v, d + i, sizeof v);
+        memcpy(&w, x + i, sizeof w);
+        v = ((v - offset) + (w - mean) * slope) * scale;
+        memcpy(dx + i, &v, sizeof v);
+    }
+    for (; i < n; i++) {
+        const int64_t k = i % RUN_LANES;
+        dx[i] = ((d[i] - l->offset[k]) + (x[i] - l->mean[k]) * l->slope[k]) * l->scale[k];
+    }
+}
+
+/* That, and dr = d, of one plane. */
 PRLE_SIMD_CLONES
 static void plane_backward(const norm *s, const lanes *l, const gradient *g, int64_t at)
 {
     const int64_t end = at + s->z.plane * s->z.block;
-    float from[RUN_MAX], gated[RUN_MAX], to[RUN_MAX];
+    float from[RUN_MAX], widened[RUN_MAX], gated[RUN_MAX], to[RUN_MAX];
 
     for (int64_t n = 0; at < end; at += n) {
-        int64_t i = 0;
-
         n = end - at < RUN_MAX ? end - at : RUN_MAX;
-        const float *x = run_read(from, g->x, s->dtype, at, n), *d = gate(gated, s, l, g, x, at, n);
+        const float *x = run_read(from, g->x, s->dtype, at, n), *d = gate(gated, widened, s, l, g, x, at, n);
         if (g->dr != NULL) {
             if (s->dtype == PRLE_F32)
                 memcpy((float *)g->dr + at, d, (size_t)n * sizeof *d);
@@ -203,13 +250,7 @@ static void plane_backward(const norm *s, const lanes *l, const gradient *g, int
         if (g->dx == NULL)
             continue;
         float *dx = run_write(to, g->dx, s->dtype, at);
-        for (; i + RUN_LANES <= n; i += RUN_LANES)
-            for (int k = 0; k < RUN_LANES; k++)
-                dx[i + k] = ((d[i + k] - l->offset[k]) + (x[i + k] - l->mean[k]) * l->slope[k]) * l->scale[k];
-        for (; i < n; i++) {
-            const int64_t k = i % RUN_LANES;
-            dx[i] = ((d[i] - l->offset[k]) + (x[i] - l->mean[k]) * l->slope[k]) * l->scale[k];
-        }
+        input_gradient(dx, d, x, l, n);
         run_written(dx, g->dx, s->dtype, at, n);
     }
 }

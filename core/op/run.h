@@ -9,6 +9,9 @@
 
 enum { RUN_LANES = 16, RUN_MAX = 64 * RUN_LANES };
 
+/** Sixteen lanes as one value, which every compiler keeps in as many registers as it takes; never an argument or a result. */
+typedef float run_lanes __attribute__((vector_size(RUN_LANES * sizeof(float))));
+
 static inline float run_widen(uint16_t half)
 {
     const uint32_t bits = (uint32_t)half << 16;
