@@ -275,7 +275,7 @@ prle_status prle_file_remove_stale(const char *folder, const char *name)
     struct dirent *entry;
     char *path = NULL;
 
-    DIR *stream = opendir(folder);
+    DIR *stream = prle_io_fails() ? NULL : opendir(folder);
     if (stream == NULL && errno == ENOENT)
         return PRLE_OK;
     if (stream == NULL)

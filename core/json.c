@@ -159,7 +159,7 @@ static prle_status whole_lines(int fd, const char *path, int64_t size, int64_t *
 
     while (size > 0) {
         const int64_t begin = size > (int64_t)sizeof block ? size - (int64_t)sizeof block : 0;
-        const ssize_t n = pread(fd, block, (size_t)(size - begin), (off_t)begin);
+        const ssize_t n = prle_io_fails() ? -1 : pread(fd, block, (size_t)(size - begin), (off_t)begin);
         PRLE_CHECK(n == size - begin, PRLE_EIO, "%s: cannot read: %s", path, n < 0 ? strerror(errno) : "it shrank");
         const char *newline = memrchr(block, '\n', (size_t)n);
         if (newline != NULL) {
@@ -176,12 +176,13 @@ static prle_status cut(prle_jsonl *log, int64_t keep_bytes)
 {
     struct stat info;
 
-    PRLE_CHECK(fstat(log->fd, &info) == 0, PRLE_EIO, "%s: cannot stat: %s", log->path, strerror(errno));
+    PRLE_CHECK(!prle_io_fails() && fstat(log->fd, &info) == 0, PRLE_EIO, "%s: cannot stat: %s", log->path, strerror(errno));
     PRLE_CHECK(keep_bytes <= info.st_size, PRLE_EFORMAT, "%s: has %lld bytes, the checkpoint knows of %lld", log->path,
                (long long)info.st_size, (long long)keep_bytes);
     if (keep_bytes < 0)
         PRLE_TRY(whole_lines(log->fd, log->path, info.st_size, &keep_bytes));
-    PRLE_CHECK(ftruncate(log->fd, (off_t)keep_bytes) == 0, PRLE_EIO, "%s: cannot cut: %s", log->path, strerror(errno));
+    PRLE_CHECK(!prle_io_fails() && ftruncate(log->fd, (off_t)keep_bytes) == 0, PRLE_EIO, "%s: cannot cut: %s", log->path,
+               strerror(errno));
     log->n_bytes = keep_bytes;
     return PRLE_OK;
 }
@@ -192,7 +193,7 @@ prle_status prle_jsonl_open(prle_jsonl **out, const char *path, int64_t keep_byt
     prle_status st = PRLE_OK;
 
     PRLE_TRY(PRLE_NEW(log, 1));
-    log->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    log->fd = prle_io_fails() ? -1 : open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     PRLE_CHECK_OUT(log->fd >= 0, PRLE_EIO, "%s: cannot open for writing: %s", path, strerror(errno));
     PRLE_TRY_OUT(prle_strdup(path, &log->path));
     PRLE_TRY_OUT(cut(log, keep_bytes));
@@ -211,7 +212,7 @@ prle_status prle_jsonl_append(prle_jsonl *log, prle_json_writer *json)
     PRLE_TRY(prle_json_take(json, false, &text));
     const size_t n = strlen(text) + 1;
     text[n - 1] = '\n'; /* in place of the zero */
-    const ssize_t written = write(log->fd, text, n);
+    const ssize_t written = prle_io_fails() ? -1 : write(log->fd, text, n);
     if (written != (ssize_t)n) {
         st = PRLE_FAIL(PRLE_EIO, "%s: cannot write: %s", log->path, prle_io_reason(written < 0 ? errno : ENOSPC));
         if (ftruncate(log->fd, (off_t)log->n_bytes) != 0) /* no half a line stays; the next run would cut it, too */

@@ -9,6 +9,7 @@
 #include "core/hdf5.h"
 #include "core/rng.h"
 #include "tests/check.h"
+#include "tests/faults.h"
 #include "tests/folder.h"
 
 enum { N = 60, FRAMES = 10, MAX_BYTES = 900 };
@@ -443,25 +444,47 @@ static void test_cut_off(void **state)
     assert_int_equal(prle_alloc_live(), live);
 }
 
+static prle_status store_write(void *user)
+{
+    (void)user;
+    return write_store(in_folder("e.h5"));
+}
+
+/* All that is read of a store: images, everything against its hash, a selection, one that it does not have. */
+static prle_status store_use(void *user)
+{
+    (void)user;
+    prle_status st = PRLE_OK;
+    prle_faces *faces = NULL;
+    int64_t *index = NULL, *none = NULL, n = 0;
+    const char *wanted[] = {"swap", "unknown"};
+    prle_faces_query query = {.split = PRLE_SPLIT_TRAIN, .label = -1, .methods = wanted, .n_methods = 1};
+
+    PRLE_TRY_OUT(read_store(in_folder("e.h5")));
+    PRLE_TRY_OUT(prle_faces_open(in_folder("e.h5"), &faces));
+    PRLE_TRY_OUT(prle_faces_verify(faces));
+    PRLE_TRY_OUT(prle_faces_select(faces, &query, &index, &n));
+    query.n_methods = 2;
+    st = prle_faces_select(faces, &query, &none, &n);
+    st = st == PRLE_EINVAL ? PRLE_OK : st;
+out:
+    prle_free(index);
+    prle_faces_close(faces);
+    return st;
+}
+
+static void store_check(void *user, bool done)
+{
+    (void)user, (void)done;
+    assert_ok(read_store(in_folder("e.h5")));
+}
+
 static void test_every_call_fails(void **state)
 {
     (void)state;
-    const int64_t live = prle_alloc_live();
-
-    assert_ok(write_store(in_folder("e.h5")));
-    for (int kind = 0; kind < 4; kind++) {
-        void (*fail_at)(int64_t) = kind % 2 == 0 ? prle_io_fail_at : prle_alloc_fail_at;
-        prle_status (*call)(const char *) = kind < 2 ? read_store : write_store;
-        prle_status st = PRLE_EIO;
-        for (int nth = 1; st != PRLE_OK; nth += 1 + nth / 16) {
-            assert_true(nth < 1000);
-            fail_at(nth);
-            st = call(in_folder("e.h5"));
-            fail_at(0);
-            assert_int_equal(prle_alloc_live(), live);
-            assert_ok(kind < 2 ? PRLE_OK : read_store(in_folder("e.h5")));
-        }
-    }
+    assert_ok(store_write(NULL));
+    faults_each(store_use, NULL, NULL);
+    faults_each(store_write, store_check, NULL);
 }
 
 int main(void)

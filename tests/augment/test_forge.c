@@ -4,10 +4,12 @@
 #include "augment/forge/forge.h"
 #include "augment/forge/methods.h"
 #include "augment/forge/plan.h"
+#include "augment/forge/quality.h"
 #include "core/alloc.h"
 #include "core/csv.h"
 #include "core/threads.h"
 #include "tests/augment/forge_faces.h"
+#include "tests/faults.h"
 
 enum { N_PEOPLE = 6, SIZE = 64, N_FRAMES = 2 };
 
@@ -342,28 +344,39 @@ static void test_run(void **state)
     assert_int_equal(prle_alloc_live(), live);
 }
 
-/* Allocations fail one by one, ever later: an error, nothing kept, and the next run goes on until all is there. */
-static void test_allocations_fail(void **state)
+static prle_status set_make(void *user) { return prle_forge_run(user, NULL); }
+
+static prle_status set_measure(void *user)
+{
+    const prle_forge_opts *opts = user;
+    prle_forge_quality quality;
+
+    return prle_forge_quality_measure(&quality, opts->out);
+}
+
+/* Each allocation and each file call fails once. What is there stays, so that the next run goes on; a set that is whole is begun
+ * anew. */
+static void set_check(void *user, bool done)
+{
+    const prle_forge_opts *opts = user;
+
+    if (done)
+        assert_ok(prle_folder_remove(opts->out));
+}
+
+static void test_every_call_fails(void **state)
 {
     (void)state;
-    const int64_t live = prle_alloc_live();
     char out[80];
-    bool done = false;
 
     snprintf(out, sizeof out, "%s/failing", folder);
     prle_forge_opts opts = small_opts(out);
     opts.methods = 1u << PRLE_FORGE_BLEND;
     opts.frames = 1;
     threads_set(1);
-    for (int64_t nth = 1; !done; nth += 1 + nth / 4) {
-        prle_alloc_fail_at(nth);
-        const prle_status st = prle_forge_run(&opts, NULL);
-        done = st == PRLE_OK;
-        prle_alloc_fail_at(0);
-        assert_true(done || st == PRLE_ENOMEM || st == PRLE_EFORMAT);
-        assert_int_equal(prle_alloc_live(), live);
-        assert_true(nth < 1000000);
-    }
+    faults_each(set_make, set_check, &opts);
+    assert_ok(set_make(&opts));
+    faults_each(set_measure, NULL, &opts);
     threads_set(0);
 }
 
@@ -472,7 +485,7 @@ int main(void)
         cmocka_unit_test(test_swap_with_itself),
         cmocka_unit_test(test_landmarks_of_methods),
         cmocka_unit_test(test_run),
-        cmocka_unit_test(test_allocations_fail),
+        cmocka_unit_test(test_every_call_fails),
         cmocka_unit_test(test_options_refused),
         cmocka_unit_test(test_bad_tables),
         cmocka_unit_test(test_face_without_area),

@@ -8,6 +8,7 @@
 #include "core/rng.h"
 #include "core/rows.h"
 #include "tests/check.h"
+#include "tests/faults.h"
 #include "tests/folder.h"
 
 enum { N = 50, H = 12, W = 20, CELLS = H * W, UNIT = 8, SELECTED = 41, UNITS = (SELECTED + UNIT - 1) / UNIT };
@@ -309,25 +310,32 @@ static void test_damaged(void **state)
     prle_free(bytes);
 }
 
+static prle_status maps_put_together(void *user)
+{
+    (void)user;
+    return prle_maps_compact(in_folder("e.h5"), &info, in_folder("parts"), UNITS, NULL);
+}
+
+static prle_status maps_read(void *user)
+{
+    (void)user;
+    return read_maps(in_folder("e.h5"));
+}
+
+static prle_status unit_write(void *user)
+{
+    (void)user;
+    return write_unit(in_folder("parts"), &info, 0);
+}
+
 static void test_every_call_fails(void **state)
 {
     (void)state;
-    const int64_t live = prle_alloc_live();
-
     assert_ok(write_maps(in_folder("e.h5")));
-    for (int kind = 0; kind < 4; kind++) {
-        void (*fail_at)(int64_t) = kind % 2 == 0 ? prle_io_fail_at : prle_alloc_fail_at;
-        prle_status st = PRLE_EIO;
-        for (int nth = 1; st != PRLE_OK; nth += 1 + nth / 16) {
-            assert_true(nth < 10000);
-            fail_at(nth);
-            st = kind < 2 ? read_maps(in_folder("e.h5"))
-                          : prle_maps_compact(in_folder("e.h5"), &info, in_folder("parts"), UNITS, NULL);
-            fail_at(0);
-            assert_int_equal(prle_alloc_live(), live);
-        }
-        assert_ok(read_maps(in_folder("e.h5")));
-    }
+    faults_each(maps_read, NULL, NULL);
+    faults_each(unit_write, NULL, NULL);
+    faults_each(maps_put_together, NULL, NULL);
+    assert_ok(read_maps(in_folder("e.h5")));
 }
 
 int main(void)

@@ -332,12 +332,46 @@ static void test_errors(void **state)
     prle_model_destroy(model);
 }
 
+static prle_status engine_work(void *user)
+{
+    prle_cam_engine *engine = NULL;
+
+    PRLE_TRY(prle_cam_engine_create(&engine, user, &PRLE_CAM_OPTS_DEFAULT));
+    prle_cam_engine_destroy(engine);
+    return PRLE_OK;
+}
+
+/* Each of the engine's own: its first, and those after the plan, whose are failed in tests/nets/test_plan.c. */
+static void test_every_allocation_fails(void **state)
+{
+    (void)state;
+    prle_model *model = model_make("meso4", 2, PRLE_F32);
+    const int64_t before = prle_alloc_count();
+
+    assert_ok(engine_work(model));
+    const int64_t n = prle_alloc_count() - before, live = prle_alloc_live();
+    for (int64_t nth = 1; nth <= n; nth = nth == 1 ? n - 7 : nth + 1) {
+        prle_alloc_fail_at(nth);
+        assert_fails(engine_work(model), PRLE_ENOMEM, "out of memory");
+        prle_alloc_fail_at(0);
+        assert_int_equal(prle_alloc_live(), live);
+    }
+    assert_ok(engine_work(model));
+    prle_model_destroy(model);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_closed_form),    cmocka_unit_test(test_ways),
-                                       cmocka_unit_test(test_methods_differ), cmocka_unit_test(test_no_score),
-                                       cmocka_unit_test(test_targets),        cmocka_unit_test(test_nodes),
-                                       cmocka_unit_test(test_batch_of_one),   cmocka_unit_test(test_constant_maps),
-                                       cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_errors)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_closed_form),
+                                       cmocka_unit_test(test_ways),
+                                       cmocka_unit_test(test_methods_differ),
+                                       cmocka_unit_test(test_no_score),
+                                       cmocka_unit_test(test_targets),
+                                       cmocka_unit_test(test_nodes),
+                                       cmocka_unit_test(test_batch_of_one),
+                                       cmocka_unit_test(test_constant_maps),
+                                       cmocka_unit_test(test_not_finite),
+                                       cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_every_allocation_fails)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

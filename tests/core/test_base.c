@@ -136,6 +136,10 @@ static void test_comm_self(void **state)
     assert_int_equal(count, 3);
     assert_memory_equal(all, "abc", 3);
     prle_free(all);
+    all = NULL;
+    prle_alloc_fail_at(1);
+    assert_fails(prle_comm_gather(self, "abc", 3, 0, &all, &count, "text"), PRLE_ENOMEM, "");
+    prle_alloc_fail_at(0);
     assert_ok(prle_comm_duplicate(self, &twin));
     assert_int_equal(twin->size, 1);
     prle_comm_destroy(twin);

@@ -8,6 +8,7 @@
 #include "core/alloc.h"
 #include "core/file.h"
 #include "tests/check.h"
+#include "tests/faults.h"
 #include "tests/folder.h"
 
 static void test_write_and_read(void **state)
@@ -193,6 +194,46 @@ static void test_every_call_fails(void **state)
     assert_int_equal(n_entries, 3); /* x, and the two dots */
 }
 
+/* What else is done to files and folders: kept under a second name, listed, locked, read in part, removed. */
+static prle_status files_work(void *user)
+{
+    (void)user;
+    prle_status st = PRLE_OK;
+    prle_strings names = {0};
+    char *folder = NULL, *path = NULL;
+    int lock = -1, fd = -1;
+    uint64_t n_bytes = 0;
+    uint8_t byte;
+
+    PRLE_TRY_OUT(prle_path_folder(in_folder("w/x"), &folder));
+    PRLE_TRY_OUT(prle_folder_make(folder));
+    PRLE_TRY_OUT(prle_path_join(folder, "x", &path));
+    PRLE_TRY_OUT(prle_file_write_atomic(path, "new", 3));
+    PRLE_TRY_OUT(prle_file_keep(path, in_folder("w/y")));
+    PRLE_TRY_OUT(prle_file_write_atomic(in_folder("w/.z.tmp.1"), "old", 3));
+    PRLE_TRY_OUT(prle_file_remove_stale_of(in_folder("w/z")));
+    PRLE_TRY_OUT(prle_folder_list(folder, &names));
+    PRLE_TRY_OUT(prle_file_size(path, &n_bytes));
+    PRLE_TRY_OUT(prle_file_lock(in_folder("w/lock"), false, 0, &lock));
+    PRLE_TRY_OUT(prle_file_open(path, &fd));
+    PRLE_TRY_OUT(prle_file_pread(fd, path, &byte, 1, 2));
+    PRLE_TRY_OUT(prle_file_remove(path));
+    PRLE_TRY_OUT(prle_folder_remove(folder));
+out:
+    prle_file_close(fd);
+    prle_file_close(lock);
+    prle_free(folder);
+    prle_free(path);
+    prle_strings_deinit(&names);
+    return st;
+}
+
+static void test_every_call_of_files_fails(void **state)
+{
+    (void)state;
+    faults_each(files_work, NULL, NULL);
+}
+
 /* A disk that is full at any byte leaves the old file: played by a limit on file sizes. */
 static void test_full_disk(void **state)
 {
@@ -227,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_stale),
         cmocka_unit_test(test_list_and_paths),
         cmocka_unit_test(test_every_call_fails),
+        cmocka_unit_test(test_every_call_of_files_fails),
         cmocka_unit_test(test_full_disk),
     };
 

@@ -7,6 +7,7 @@
 #include "core/rng.h"
 #include "tests/check.h"
 #include "tests/core/image_fixtures.h"
+#include "tests/faults.h"
 
 /* A smooth picture with some colour: what a JPEG keeps. */
 static prle_image smooth_image(int64_t height, int64_t width, int64_t channels)
@@ -283,6 +284,28 @@ static void test_load_and_save(void **state)
     prle_image_deinit(&out);
 }
 
+static prle_status encode_work(void *user)
+{
+    uint8_t *bytes = NULL;
+    size_t n_bytes;
+
+    PRLE_TRY(prle_image_encode_png(&bytes, &n_bytes, user));
+    prle_free(bytes);
+    PRLE_TRY(prle_image_encode_jpeg(&bytes, &n_bytes, user, &PRLE_JPEG_OPTS_DEFAULT));
+    prle_free(bytes);
+    return PRLE_OK;
+}
+
+static void test_encoding_fails(void **state)
+{
+    (void)state;
+    prle_image image = {0};
+
+    assert_ok(prle_image_init(&image, 8, 8, 3));
+    faults_each(encode_work, NULL, &image);
+    prle_image_deinit(&image);
+}
+
 /* The nth allocation fails, for every n: an error, nothing kept. */
 static void test_allocations_fail(void **state)
 {
@@ -430,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_decode_into),
         cmocka_unit_test(test_load_and_save),
         cmocka_unit_test(test_allocations_fail),
+        cmocka_unit_test(test_encoding_fails),
         cmocka_unit_test(test_resize_like_torch),
         cmocka_unit_test(test_resize_area),
         cmocka_unit_test(test_resizer_allocates_nothing),

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/rng.h"
 #include "tests/check.h"
+#include "tests/faults.h"
 
 static char path[64];
 
@@ -206,12 +207,48 @@ static void test_every_allocation_fails(void **state)
     assert_in_range(nth, 20, 199);
 }
 
+static prle_status log_work(void *user)
+{
+    (void)user;
+    prle_jsonl *log = NULL;
+    prle_json_writer json = {0};
+
+    PRLE_TRY(prle_jsonl_open(&log, path, -1));
+    record_fill(&json);
+    const prle_status st = prle_jsonl_append(log, &json);
+    prle_jsonl_close(log);
+    return st;
+}
+
+/* Whole lines only, whatever failed. */
+static void log_check(void *user, bool done)
+{
+    (void)user, (void)done;
+    uint8_t *bytes = NULL;
+    size_t n_bytes = 0;
+
+    assert_ok(prle_file_read_all(path, &bytes, &n_bytes));
+    assert_true(n_bytes == 0 || bytes[n_bytes - 1] == '\n');
+    prle_free(bytes);
+}
+
+static void test_every_call_of_a_log_fails(void **state)
+{
+    (void)state;
+    assert_ok(prle_file_write_atomic(path, "", 0));
+    faults_each(log_work, log_check, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write),  cmocka_unit_test(test_numbers_read_back),
-        cmocka_unit_test(test_misuse), cmocka_unit_test(test_read),
-        cmocka_unit_test(test_jsonl),  cmocka_unit_test(test_every_allocation_fails),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_numbers_read_back),
+        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_jsonl),
+        cmocka_unit_test(test_every_allocation_fails),
+        cmocka_unit_test(test_every_call_of_a_log_fails),
     };
     snprintf(path, sizeof path, "/tmp/prle_test_json.%d.jsonl", (int)getpid());
     const int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -501,6 +501,8 @@ static void test_allocations_fail(void **state)
     prle_alloc_fail_at(1);
     assert_fails(prle_metrics_compute(&m, scores, 12, 0.5), PRLE_ENOMEM, "out of memory");
     prle_alloc_fail_at(1);
+    assert_fails(prle_scores_of_methods(&out, &n, scores, 12, NULL, 0), PRLE_ENOMEM, "out of memory");
+    prle_alloc_fail_at(1);
     assert_fails(prle_threshold_at_eer(&threshold, scores, 12), PRLE_ENOMEM, "out of memory");
     prle_alloc_fail_at(0);
 }

@@ -4,6 +4,7 @@
 
 #include "dist/stop.h"
 #include "tests/dist/ranks.h"
+#include "tests/faults.h"
 #include "tests/fusion/zoo.h"
 
 static char cams[192], out[192];
@@ -180,6 +181,36 @@ static void test_goes_on_after_failures(void **state)
     }
 }
 
+static prle_status stage_work(void *user)
+{
+    prle_fuse_report report = {0};
+
+    return prle_fuse_run(user, world, &report);
+}
+
+static void stage_check(void *user, bool done)
+{
+    const prle_fuse_stage_opts *opts = user;
+
+    if (done)
+        out_check(&opts->fuse, all_members, ZOO_MEMBERS);
+    assert_true(!done || prle_file_exists(out));
+    assert_ok(prle_folder_remove(in_folder("maps.h5.parts")));
+    out_remove();
+}
+
+/* Alone, so that no rank waits for one that gave up. */
+static void test_every_call_fails(void **state)
+{
+    (void)state;
+    prle_fuse_stage_opts opts = stage_opts();
+
+    opts.threads = 1;
+    opts.fuse.rule = PRLE_FUSE_AVERAGE;
+    if (world->size == 1)
+        faults_sparse(stage_work, stage_check, &opts);
+}
+
 /* A stop request leaves whole units; the next run makes the others. */
 static void test_stop(void **state)
 {
@@ -204,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_zoo_selection),
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_goes_on_after_failures),
+        cmocka_unit_test(test_every_call_fails),
         cmocka_unit_test(test_stop),
     };
 
