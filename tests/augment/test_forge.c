@@ -374,9 +374,9 @@ static void test_every_call_fails(void **state)
     opts.methods = 1u << PRLE_FORGE_BLEND;
     opts.frames = 1;
     threads_set(1);
-    faults_each(set_make, set_check, &opts);
+    faults_sparse(set_make, set_check, &opts);
     assert_ok(set_make(&opts));
-    faults_each(set_measure, NULL, &opts);
+    faults_sparse(set_measure, NULL, &opts);
     threads_set(0);
 }
 
