@@ -91,6 +91,8 @@ prle_status prle_threads_setup(int requested, int cpu_sharers, int *n_threads)
     return PRLE_OK;
 }
 
+int prle_threads_current(void) { return omp_get_max_threads(); }
+
 /* Ranks on this machine, as mpirun or srun tells its tasks; 1 without either. */
 static int launched_local_ranks(void)
 {

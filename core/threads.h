@@ -21,6 +21,9 @@ int prle_threads_available(void);
  */
 PRLE_NODISCARD prle_status prle_threads_setup(int requested, int cpu_sharers, int *n_threads);
 
+/** Threads of the next parallel region that the calling thread opens. At least 1. */
+int prle_threads_current(void);
+
 /**
  * Makes idle OpenMP threads sleep instead of spin where this machine's ranks ask for more threads than it has CPUs. The OpenMP
  * runtime reads that choice only when a program starts, so it is set in the environment and the program is started again in this

@@ -5,7 +5,7 @@
 #include "core/device/device.h"
 #include "core/op/impls.h"
 
-static const prle_op_impl *const best_first[] = {PRLE_IMPLS_DNNL PRLE_IMPLS_REF NULL};
+static const prle_op_impl *const best_first[] = {PRLE_IMPLS_OWN PRLE_IMPLS_DNNL PRLE_IMPLS_REF NULL};
 static const prle_op_impl *const reference[] = {PRLE_IMPLS_REF NULL};
 
 static prle_status cpu_alloc(size_t n_bytes, void **out) { return prle_alloc(n_bytes, 1, out); }

@@ -20,6 +20,13 @@ bool prle_channels_of(const prle_layout *layout, prle_channels *out);
 /** The layout of an image [B,C,H,W] with its channels in blocks of 8 or 16, dense; where that is row-major too, the plain one. */
 PRLE_NODISCARD prle_status prle_layout_blocked(prle_dtype dtype, const prle_shape *shape, int64_t block, prle_layout *out);
 
+/** The layout of depthwise weights [C,1,R,S] in f32, as [C/block,R,S,block]. */
+PRLE_NODISCARD prle_status prle_layout_blocked_depthwise(const prle_shape *shape, int64_t block, prle_layout *out);
+
+/** The widest vectors of this processor that oneDNN uses; ONEDNN_MAX_CPU_ISA, which caps it, caps our kernels too. */
+typedef enum prle_simd { PRLE_SIMD_BASE, PRLE_SIMD_AVX2, PRLE_SIMD_AVX512 } prle_simd;
+prle_simd prle_simd_widest(void);
+
 /** The same places in another element type. */
 PRLE_NODISCARD prle_status prle_layout_as(prle_dtype dtype, const prle_layout *layout, prle_layout *out);
 

@@ -3,9 +3,9 @@
  * What it picks in f32 on AVX2 (version 2.6.3): images and kernels in blocks of 8 channels (nChw8c), "jit_1x1:avx2" for 1x1
  * kernels, "jit_dw:avx2" for depthwise ones, else "jit:avx2", which also reads the plain image of a 3-channel stem. Three things
  * fall to "x64:gemm:jit" on plain layouts and are slow: groups whose channels are no multiple of 8, the weight gradient of
- * depthwise kernels wider than 3, and the data gradient of a 7x7 stem (which only adversarial masks ask for). The residual is a
- * binary post-op: it reads in1 where it lies and stays within the jit kernels, where a sum post-op would want in1 copied into out
- * first. */
+ * depthwise kernels wider than 3 (conv2d_depthwise.c computes those), and the data gradient of a 7x7 stem (which only adversarial
+ * masks ask for). The residual is a binary post-op: it reads in1 where it lies and stays within the jit kernels, where a sum
+ * post-op would want in1 copied into out first. */
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 

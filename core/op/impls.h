@@ -33,3 +33,8 @@ extern const prle_op_impl prle_conv2d_dnnl, prle_batch_norm_dnnl, prle_act_dnnl,
 #define PRLE_IMPLS_DNNL                                                                                                          \
     &prle_conv2d_dnnl, &prle_batch_norm_dnnl, &prle_act_dnnl, &prle_pool_dnnl, &prle_add_dnnl, &prle_concat_dnnl,                \
         &prle_gate_dnnl, &prle_linear_dnnl, &prle_dropout_dnnl, &prle_reorder_dnnl,
+
+/* Kernels of our own, before oneDNN's: core/op/conv2d_depthwise.c */
+extern const prle_op_impl prle_conv2d_depthwise;
+
+#define PRLE_IMPLS_OWN &prle_conv2d_depthwise,

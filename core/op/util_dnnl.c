@@ -225,6 +225,25 @@ prle_status prle_layout_blocked(prle_dtype dtype, const prle_shape *shape, int64
     return PRLE_OK;
 }
 
+prle_status prle_layout_blocked_depthwise(const prle_shape *shape, int64_t block, prle_layout *out)
+{
+    const dnnl_dims_t dims = {shape->dim[0], 1, 1, shape->dim[2], shape->dim[3]};
+    dnnl_memory_desc_t md;
+
+    PRLE_CHECK(shape->n == 4 && shape->dim[1] == 1 && (block == 8 || block == 16), PRLE_EINVAL,
+               "no depthwise weights of %d dimensions in blocks of %d", shape->n, (int)block);
+    PRLE_TRY(PRLE_DNNL(dnnl_memory_desc_init_by_tag(&md, 5, dims, dnnl_f32, block == 8 ? dnnl_Goihw8g : dnnl_Goihw16g)));
+    PRLE_TRY(prle_dnnl_layout(&md, shape, out));
+    return PRLE_OK;
+}
+
+prle_simd prle_simd_widest(void)
+{
+    const unsigned isa = dnnl_get_effective_cpu_isa(), avx512 = dnnl_cpu_isa_avx512_core, avx2 = dnnl_cpu_isa_avx2;
+
+    return (isa & avx512) == avx512 ? PRLE_SIMD_AVX512 : (isa & avx2) == avx2 ? PRLE_SIMD_AVX2 : PRLE_SIMD_BASE;
+}
+
 prle_status prle_layout_as(prle_dtype dtype, const prle_layout *layout, prle_layout *out)
 {
     dnnl_memory_desc_t md;
