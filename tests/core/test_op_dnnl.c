@@ -7,6 +7,7 @@
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 #include "core/rng.h"
+#include "core/threads.h"
 #include "tests/check.h"
 
 /* What the nodes of the tests have in memory: F32 or BF16. */
@@ -87,9 +88,11 @@ static void buffer_values(const unsigned char *buffer, const prle_layout *layout
     buffer_check(buffer, layout->n_bytes);
     reorder(buffer, layout, values, &plain);
     unsigned char *again = buffer_with(layout, values);
-    for (size_t i = 0; i < layout->n_bytes / prle_dtype_bytes(layout->dtype); i++)
-        if (element(buffer, layout->dtype, i) != element(again, layout->dtype, i))
-            fail_msg("padding lane %zu is %g", i, (double)element(buffer, layout->dtype, i));
+    for (size_t i = 0; i < layout->n_bytes / prle_dtype_bytes(layout->dtype); i++) {
+        const float got = element(buffer, layout->dtype, i), want = element(again, layout->dtype, i);
+        if (got != want && !(isnan(got) && isnan(want)))
+            fail_msg("padding lane %zu is %g", i, (double)got);
+    }
     buffer_destroy(again);
 }
 
@@ -504,7 +507,7 @@ static void test_conv2d(void **state)
     }
 }
 
-static void conv_fused_check(const conv_case *c, prle_act act, bool residual, bool blocked)
+static void conv_fused_check(const prle_op_impl *impl, const conv_case *c, prle_act act, bool residual, bool blocked)
 {
     prle_op_desc desc = conv_desc(c), shapes = desc;
     node n;
@@ -515,7 +518,7 @@ static void conv_fused_check(const conv_case *c, prle_act act, bool residual, bo
     desc.u.conv2d.residual = residual;
     desc.n_in = residual ? 2 : 1;
     desc.in[1] = shapes.out;
-    node_init(&n, &prle_conv2d_dnnl, &desc);
+    node_init(&n, impl, &desc);
     n.name = c->name;
     n.inference = true;
     node_arrives_blocked(&n, blocked);
@@ -528,9 +531,133 @@ static void test_conv2d_fused(void **state)
 {
     (void)state;
     for (int i = 0; i < (int)(sizeof conv_cases / sizeof *conv_cases); i++) {
-        conv_fused_check(&conv_cases[i], (prle_act)(i % 5), true, i % 2 == 0);
-        conv_fused_check(&conv_cases[i], (prle_act)((i + 1) % 5), i % 3 == 0, i % 2 != 0);
+        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)(i % 5), true, i % 2 == 0);
+        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)((i + 1) % 5), i % 3 == 0, i % 2 != 0);
     }
+}
+
+/* For the kernels of conv2d_depthwise.c: rows of one column, of a few, of one register block and some more; images smaller than
+ * the kernel; paddings of no two equal sides; channels of one block, of less, of many; more rows than are summed together. */
+static const conv_case depthwise_cases[] = {
+    {"3x3 one value", 1, 1, 1, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, true},
+    {"3x3", 2, 24, 13, 13, 24, 3, 3, 1, 1, 1, 1, 1, 24, false},
+    {"3x3 on 8x8", 3, 32, 8, 8, 32, 3, 3, 1, 1, 1, 1, 1, 32, true},
+    {"3x3 two columns, no padding", 2, 17, 9, 4, 17, 3, 3, 1, 0, 0, 0, 0, 17, true},
+    {"3x3 many rows", 2, 5, 70, 3, 5, 3, 3, 1, 1, 1, 1, 1, 5, true},
+    {"3x3 wide", 1, 20, 3, 131, 20, 3, 3, 1, 2, 0, 1, 2, 20, false},
+    {"3x3/2", 2, 16, 14, 14, 16, 3, 3, 2, 0, 0, 1, 1, 16, false},
+    {"3x3/2 odd", 3, 19, 15, 11, 19, 3, 3, 2, 1, 1, 1, 1, 19, true},
+    {"3x3/2 one value", 2, 3, 1, 1, 3, 3, 3, 2, 1, 1, 1, 1, 3, true},
+    {"3x3/2 rows that no window reaches", 2, 8, 6, 8, 8, 3, 3, 2, 0, 0, 0, 0, 8, true},
+    {"5x5", 2, 48, 16, 16, 48, 5, 5, 1, 2, 2, 2, 2, 48, true},
+    {"5x5 on 3x2", 2, 33, 3, 2, 33, 5, 5, 1, 2, 2, 2, 2, 33, true},
+    {"5x5 asymmetric", 3, 7, 11, 17, 7, 5, 5, 1, 4, 1, 0, 3, 7, false},
+    {"5x5/2", 2, 40, 16, 16, 40, 5, 5, 2, 1, 1, 2, 2, 40, true},
+    {"5x5/2 even", 2, 16, 15, 18, 16, 5, 5, 2, 2, 2, 2, 2, 16, false},
+    {"5x5/2 asymmetric", 1, 9, 10, 7, 9, 5, 5, 2, 0, 3, 4, 1, 9, true},
+    {"7x7", 2, 18, 10, 12, 18, 7, 7, 1, 3, 3, 3, 3, 18, true},
+    {"7x7/2", 2, 18, 13, 12, 18, 7, 7, 2, 6, 2, 1, 3, 18, true},
+    {"7x7 on 1x1", 2, 16, 1, 1, 16, 7, 7, 1, 3, 3, 3, 3, 16, true},
+    {"1,040 channels", 1, 1040, 5, 5, 1040, 3, 3, 1, 1, 1, 1, 1, 1040, true},
+};
+enum { N_DEPTHWISE = sizeof depthwise_cases / sizeof *depthwise_cases };
+
+static void test_depthwise(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_DEPTHWISE; i++) {
+        const prle_op_desc desc = conv_desc(&depthwise_cases[i]);
+        node n;
+
+        node_init(&n, &prle_conv2d_depthwise, &desc);
+        n.name = depthwise_cases[i].name;
+        n.no_dparam = i % 2 != 0;
+        node_arrives_blocked(&n, i % 3 != 0);
+        conv_check(&n);
+        node_deinit(&n);
+        for (prle_act act = PRLE_ACT_NONE; act <= PRLE_ACT_SWISH; act++)
+            conv_fused_check(&prle_conv2d_depthwise, &depthwise_cases[i], act, (i + (int)act) % 2 == 0, i % 2 == 0);
+    }
+}
+
+/* The same bits for any number of threads. */
+static void test_depthwise_threads(void **state)
+{
+    (void)state;
+    static const int wanted[] = {1, 2, 3, 7};
+    const int before = prle_threads_current();
+
+    for (int i = 0; i < N_DEPTHWISE; i++) {
+        const prle_op_desc desc = conv_desc(&depthwise_cases[i]);
+        node n[4];
+        int threads;
+
+        for (int t = 0; t < 4; t++) {
+            assert_ok(prle_threads_setup(wanted[t], 1, &threads));
+            node_init(&n[t], &prle_conv2d_depthwise, &desc);
+            n[t].name = depthwise_cases[i].name;
+            for (int pass = 0; pass < PRLE_N_PASSES; pass++)
+                run_pass(&n[t], (prle_op_pass)pass);
+            assert_memory_equal(n[t].out, n[0].out, (size_t)prle_shape_count(&n[0].desc.out) * sizeof(float));
+            assert_memory_equal(n[t].din[0], n[0].din[0], (size_t)prle_shape_count(&n[0].desc.in[0]) * sizeof(float));
+            assert_memory_equal(n[t].dparam[0], n[0].dparam[0], (size_t)prle_shape_count(&n[0].desc.param[0]) * sizeof(float));
+        }
+        for (int t = 0; t < 4; t++)
+            node_deinit(&n[t]);
+        assert_ok(prle_threads_setup(before, 1, &threads));
+    }
+}
+
+/* The whole of a plane's values that depend on one NaN are NaN; other planes are not. */
+static void test_depthwise_nan(void **state)
+{
+    (void)state;
+    const conv_case c = {"NaN", 2, 16, 9, 9, 16, 5, 5, 1, 2, 2, 2, 2, 16, true};
+
+    for (prle_act act = PRLE_ACT_NONE; act <= PRLE_ACT_SWISH; act++) {
+        prle_op_desc desc = conv_desc(&c);
+        node n;
+
+        desc.u.conv2d.act = (prle_act_attrs){.act = act, .slope = 0.1};
+        node_init(&n, &prle_conv2d_depthwise, &desc);
+        n.name = c.name;
+        n.in[0][81 * 3 + 4 * 9 + 4] = NAN; /* the middle of plane 3: any output within 2 of it */
+        run_pass(&n, PRLE_PASS_FORWARD);
+        for (int i = 0; i < 2 * 16 * 81; i++) {
+            const int h = i % 81 / 9, w = i % 9;
+            assert_true((isnan(n.out[i]) != 0) == (i / 81 == 3 && h >= 2 && h <= 6 && w >= 2 && w <= 6));
+        }
+        node_deinit(&n);
+    }
+}
+
+static void test_depthwise_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        conv_case conv;
+        const char *why;
+    } refused[] = {
+        {{"", 2, 8, 9, 9, 16, 3, 3, 1, 1, 1, 1, 1, 8, false}, "depthwise only"},
+        {{"", 2, 8, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 4, false}, "depthwise only"},
+        {{"", 2, 8, 9, 9, 8, 3, 5, 1, 1, 1, 1, 1, 8, false}, "kernels"},
+        {{"", 2, 8, 9, 9, 8, 1, 1, 1, 0, 0, 0, 0, 8, false}, "kernels"},
+        {{"", 2, 8, 9, 9, 8, 3, 3, 3, 1, 1, 1, 1, 8, false}, "strides"},
+        {{"", 2, 8, 9, 9, 8, 3, 3, 1, 3, 1, 1, 1, 8, false}, "padding"},
+        {{"", 0, 8, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 8, false}, "empty"},
+    };
+
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        prle_op_desc desc = conv_desc(&refused[i].conv);
+        const char *why = "";
+
+        assert_false(prle_conv2d_depthwise.supports(&desc, &why));
+        assert_non_null(strstr(why, refused[i].why));
+    }
+    prle_op_desc desc = conv_desc(&depthwise_cases[0]);
+    const char *why = "";
+    desc.dtype = PRLE_F64;
+    assert_false(prle_conv2d_depthwise.supports(&desc, &why));
 }
 
 /* The kernels that carry a network are the vectorised ones; a fallback would be ten times slower. */
@@ -1308,14 +1435,21 @@ static void test_reorder(void **state)
 int main(void)
 {
     const struct CMUnitTest bf16[] = {
-        cmocka_unit_test(test_conv2d), cmocka_unit_test(test_conv2d_fused), cmocka_unit_test(test_batch_norm),
-        cmocka_unit_test(test_act),    cmocka_unit_test(test_pool),         cmocka_unit_test(test_add),
-        cmocka_unit_test(test_concat), cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_conv2d),        cmocka_unit_test(test_conv2d_fused),
+        cmocka_unit_test(test_batch_norm),    cmocka_unit_test(test_act),
+        cmocka_unit_test(test_pool),          cmocka_unit_test(test_add),
+        cmocka_unit_test(test_concat),        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_depthwise),     cmocka_unit_test(test_depthwise_threads),
+        cmocka_unit_test(test_depthwise_nan),
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv2d),
         cmocka_unit_test(test_conv2d_fused),
         cmocka_unit_test(test_conv2d_kernels),
+        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_depthwise_threads),
+        cmocka_unit_test(test_depthwise_nan),
+        cmocka_unit_test(test_depthwise_refusals),
         cmocka_unit_test(test_batch_norm),
         cmocka_unit_test(test_batch_norm_with_ranks),
         cmocka_unit_test(test_act),
