@@ -41,6 +41,8 @@ static bool supports(const prle_op_desc *desc, const char **why)
 
     if (desc->dtype != PRLE_F32)
         *why = "computes in f32";
+    else if (desc->memory == PRLE_BF16 && !prle_dnnl_has_bf16())
+        *why = "no instructions for bfloat16 on this processor";
     else if (!depthwise)
         *why = "depthwise only, one output for each channel";
     else if (!kernel)

@@ -30,7 +30,7 @@ typedef uint16_t half_vec_at __attribute__((vector_size(2 * LANES), aligned(2), 
 INLINE vec load(const float *at) { return *(const vec_at *)at; }
 INLINE void store(float *at, vec v) { *(vec_at *)at = v; }
 
-/* The two conversions between 16 and 32 bits, in whole vectors: gcc 12 makes four shuffles of one. */
+/* gcc 12 makes four shuffles of this conversion. */
 INLINE bits_vec widen(half_vec half)
 {
 #if defined(__AVX512F__)
@@ -42,24 +42,19 @@ INLINE bits_vec widen(half_vec half)
 #endif
 }
 
-INLINE half_vec narrow(bits_vec bits)
-{
-#if defined(__AVX512F__)
-    return (half_vec)_mm512_cvtepi32_epi16((__m512i)bits);
-#else
-    return __builtin_convertvector(bits, half_vec);
-#endif
-}
-
 INLINE vec load_bf16(const uint16_t *at) { return (vec)(widen(*(const half_vec_at *)at) << 16); }
 
 /* To nearest, ties to even; NaN stays NaN. */
 INLINE void store_bf16(uint16_t *at, vec v)
 {
+#if defined(__AVX512BF16__)
+    *(half_vec_at *)at = (half_vec)_mm512_cvtneps_pbh((__m512)v);
+#else
     const bits_vec bits = (bits_vec)v, nan = (bits_vec)(v != v);
     const bits_vec rounded = bits + 0x7FFF + ((bits >> 16) & 1), quiet = bits | 0x400000;
 
-    *(half_vec_at *)at = narrow(((rounded & ~nan) | (quiet & nan)) >> 16);
+    *(half_vec_at *)at = __builtin_convertvector(((rounded & ~nan) | (quiet & nan)) >> 16, half_vec);
+#endif
 }
 
 /* Vector i of a tensor. */
@@ -67,6 +62,8 @@ INLINE vec load_value(const void *tensor, int64_t i, bool bf16)
 {
     return bf16 ? load_bf16((const uint16_t *)tensor + i * LANES) : load((const float *)tensor + i * LANES);
 }
+
+INLINE void *vector_at(void *tensor, int64_t i, bool bf16) { return (char *)tensor + i * LANES * (bf16 ? 2 : 4); }
 
 INLINE void store_value(void *tensor, int64_t i, vec v, bool bf16)
 {
@@ -157,8 +154,6 @@ static ahead ahead_of(const void *tensor, int64_t i, bool bf16)
 
 static ahead ring_ahead(const ring *r) { return ahead_of(r->tensor, r->plane + r->next * r->W, r->bf16); }
 
-INLINE ahead ahead_skip(ahead a, int64_t n) { return (ahead){a.at + n * a.vector_bytes, a.vector_bytes}; }
-
 /* A few at a time: many at once would keep loads waiting. */
 INLINE void ahead_ask(ahead a, int64_t first, const int n)
 {
@@ -222,7 +217,7 @@ INLINE void finish_row(const finish *f, int64_t i, const float *line, int64_t n,
     }
 }
 
-/* Row of n sums to vectors i ... of the tensor, where the line may lie already. */
+/* A line of n sums to vectors i ... of the tensor. */
 static void finish_run(const finish *f, int64_t i, const float *line, int64_t n, const float *live)
 {
     const prle_act_attrs *a = &f->act;
@@ -237,60 +232,65 @@ static void finish_run(const finish *f, int64_t i, const float *line, int64_t n,
 
 /* --- sums over a window: forward, and data gradients of stride 1 ----------------------------------------------------------- */
 
-/* Outputs q ... q+n-1 of a row. row[r]: work row under kernel row r, r0 <= r < r1. */
-INLINE void window_sums(float *to, int64_t q, const float *const *row, int r0, int r1, const float *taps, vec bias, ahead next,
-                        const int n, const int K, const int stride)
+/* What a row of outputs is made of. */
+typedef struct sweep {
+    const float *row[MAX_K]; /* work row under kernel row r, r0 <= r < r1 */
+    int r0, r1;
+    const float *taps, *bias; /* [K,K,LANES], [LANES] */
+    ahead next;
+    bool bf16; /* the outputs are */
+} sweep;
+
+/* Outputs q ... q+n-1 of a row. */
+INLINE void window_sums(void *to, int64_t q, const sweep *w, const int n, const int K, const int stride)
 {
+    const vec bias = load(w->bias);
     vec sum[COLUMNS], in[COLUMNS + MAX_K];
 
     UNROLLED for (int i = 0; i < n; i++) sum[i] = bias;
-    for (int r = r0; r < r1; r++) {
-        const float *x = row[r] + q * stride * LANES, *tap = taps + r * K * LANES;
+    for (int r = w->r0; r < w->r1; r++) {
+        const float *x = w->row[r] + q * stride * LANES, *tap = w->taps + r * K * LANES;
         const int n_ask = (n * stride * stride + K - 1) / K;
-        ahead_ask(next, q * stride * stride + r * n_ask, n_ask);
+        ahead_ask(w->next, q * stride * stride + r * n_ask, n_ask);
         if (stride == 1) {
             UNROLLED for (int i = 0; i < n + K - 1; i++) in[i] = load(x + i * LANES);
             UNROLLED for (int s = 0; s < K; s++)
             {
-                const vec w = load(tap + s * LANES);
-                UNROLLED for (int i = 0; i < n; i++) sum[i] += in[i + s] * w;
+                const vec weight = load(tap + s * LANES);
+                UNROLLED for (int i = 0; i < n; i++) sum[i] += in[i + s] * weight;
             }
         } else {
             UNROLLED for (int s = 0; s < K; s++)
             {
-                const vec w = load(tap + s * LANES);
-                UNROLLED for (int i = 0; i < n; i++) sum[i] += load(x + (i * stride + s) * LANES) * w;
+                const vec weight = load(tap + s * LANES);
+                UNROLLED for (int i = 0; i < n; i++) sum[i] += load(x + (i * stride + s) * LANES) * weight;
             }
         }
     }
-    UNROLLED for (int i = 0; i < n; i++) store(to + (q + i) * LANES, sum[i]);
+    if (w->bf16) {
+        UNROLLED for (int i = 0; i < n; i++) store_bf16((uint16_t *)to + (q + i) * LANES, sum[i]);
+    } else {
+        UNROLLED for (int i = 0; i < n; i++) store((float *)to + (q + i) * LANES, sum[i]);
+    }
 }
 
 /* All Q outputs of a row, the last few twice where Q is no multiple. */
-INLINE void window_row(float *to, int64_t Q, const float *const *row, int r0, int r1, const float *taps, const float *bias,
-                       ahead next, const int K, const int stride)
+INLINE void window_row(void *to, int64_t Q, const sweep *w, const int K, const int stride)
 {
-    const vec b = load(bias);
-
     if (Q >= COLUMNS)
         for (int64_t q = 0; q < Q; q += COLUMNS)
-            window_sums(to, min(q, Q - COLUMNS), row, r0, r1, taps, b, next, COLUMNS, K, stride);
+            window_sums(to, min(q, Q - COLUMNS), w, COLUMNS, K, stride);
     else if (Q >= 2)
         for (int64_t q = 0; q < Q; q += 2)
-            window_sums(to, min(q, Q - 2), row, r0, r1, taps, b, next, 2, K, stride);
+            window_sums(to, min(q, Q - 2), w, 2, K, stride);
     else
-        window_sums(to, 0, row, r0, r1, taps, b, next, 1, K, stride);
+        window_sums(to, 0, w, 1, K, stride);
 }
 
-typedef void window_row_fn(float *to, int64_t Q, const float *const *row, int r0, int r1, const float *taps, const float *bias,
-                           ahead next);
+typedef void window_row_fn(void *to, int64_t Q, const sweep *w);
 
 #define WINDOW_ROW(K, stride)                                                                                                    \
-    static void window_row_##K##_##stride(float *to, int64_t Q, const float *const *row, int r0, int r1, const float *taps,      \
-                                          const float *bias, ahead next)                                                         \
-    {                                                                                                                            \
-        window_row(to, Q, row, r0, r1, taps, bias, next, K, stride);                                                             \
-    }
+    static void window_row_##K##_##stride(void *to, int64_t Q, const sweep *w) { window_row(to, Q, w, K, stride); }
 WINDOW_ROW(3, 1)
 WINDOW_ROW(3, 2)
 WINDOW_ROW(5, 1)
@@ -345,25 +345,29 @@ static void windows_run(const prle_depthwise *z, const windows *v, const void *x
                .rows = work};
     window_row_fn *run_row = window_rows[z->K][v->stride];
     float *line = work + in.count * in.width * LANES;
-    const float *row[MAX_K];
+    sweep w = {.bf16 = z->bf16 && f->direct};
     channels c;
 
+    w.taps = c.taps;
+    w.bias = c.bias;
     ring_clear(&in);
     for (int64_t i = first, plane = first / v->P, p = first % v->P; i < last; i++) {
         const int64_t h = p * v->stride - v->top;
-        const int r0 = (int)min(max(0, -h), z->K), r1 = (int)max(r0, min(z->K, v->H - h));
-        float *to = z->bf16 ? line : (float *)f->tensor + i * v->Q * LANES;
+        void *to = vector_at(f->tensor, i * v->Q, z->bf16);
 
         if (i == first || p == 0) {
             ring_begin(&in, plane * v->H * v->W);
             channels_read(&c, z, weights, bias, plane % z->blocks, v->flip);
         }
-        ring_advance(&in, h + r0, h + r1);
-        for (int r = r0; r < r1; r++)
-            row[r] = ring_row(&in, h + r);
-        run_row(to, v->Q, row, r0, r1, c.taps, c.bias, ring_ahead(&in));
+        w.r0 = (int)min(max(0, -h), z->K);
+        w.r1 = (int)max(w.r0, min(z->K, v->H - h));
+        ring_advance(&in, h + w.r0, h + w.r1);
+        for (int r = w.r0; r < w.r1; r++)
+            w.row[r] = ring_row(&in, h + r);
+        w.next = ring_ahead(&in);
+        run_row(f->direct ? to : line, v->Q, &w);
         if (!f->direct)
-            finish_run(f, i * v->Q, to, v->Q, c.live);
+            finish_run(f, i * v->Q, line, v->Q, c.live);
         if (++p == v->P) {
             p = 0;
             plane++;
@@ -394,7 +398,7 @@ static void forward(const prle_depthwise *z, const prle_op_args *args, int64_t f
     const windows v = forward_windows(z);
     const finish f = {.tensor = args->out,
                       .bf16 = z->bf16,
-                      .direct = !z->bf16 && !z->residual && z->act.act == PRLE_ACT_NONE,
+                      .direct = !z->residual && z->act.act == PRLE_ACT_NONE,
                       .residual = z->residual ? args->in[1] : NULL,
                       .act = z->act};
 
@@ -506,7 +510,7 @@ static void pairs_run(const prle_depthwise *z, const prle_op_args *args, int64_t
 static void backward(const prle_depthwise *z, const prle_op_args *args, int64_t first, int64_t last, float *work)
 {
     const windows v = backward_windows(z);
-    const finish f = {.tensor = args->din[0], .bf16 = z->bf16, .direct = !z->bf16};
+    const finish f = {.tensor = args->din[0], .bf16 = z->bf16, .direct = true};
 
     if (z->stride == 1)
         windows_run(z, &v, args->dout, args->param[0], NULL, &f, first, last, work);
