@@ -12,11 +12,12 @@
  * A block (MBConv): [1x1 to expand x in, bn, swish], depthwise, bn, swish, squeeze and excitation of in / 4 channels, 1x1 to out,
  * bn; beside a shortcut where its shape does not change. Block i of 32 then drops whole samples with probability 0.2 i / 32.
  *
- * Three variants share their parameters' names and shapes and differ in padding, because TensorFlow's "SAME" depends on the size,
- * and in batch norm (eps, momentum): efficientnet_b4            "SAME" as computed for 380 pixels, whatever the size is:
- * lukemelas' from_pretrained(), hence the checkpoints of PRLE, SBI and MAT; 1e-3, 0.01 efficientnet_b4_same       "SAME" for the
- * size at hand: TensorFlow, timm's tf_efficientnet_b4; 1e-3, 0.01 efficientnet_b4_symmetric  (kernel - 1) / 2 on each side:
- * timm's efficientnet_b4, torchvision's; 1e-5, 0.1
+ * Three variants share their parameters' names and shapes. TensorFlow's "SAME" padding depends on the size, hence:
+ *
+ *   efficientnet_b4            "SAME" as computed for 380 pixels, whatever the size is; bn eps 1e-3, momentum 0.01
+ *                              (lukemelas' from_pretrained, and so the checkpoints of PRLE, SBI and MAT)
+ *   efficientnet_b4_same       "SAME" for the size at hand; 1e-3, 0.01 (TensorFlow, timm's tf_efficientnet_b4)
+ *   efficientnet_b4_symmetric  (kernel - 1) / 2 on each side; 1e-5, 0.1 (timm's efficientnet_b4, torchvision's)
  */
 #include <stdio.h>
 

@@ -1,9 +1,12 @@
 /* vgg.c - VGG (Simonyan and Zisserman, arXiv 1409.1556), configurations D and E, names and initial values as torchvision has
  * them.
  *
- *   stage              1    2    3    4    5      3x3 convolutions with bias, each with [bn and] relu; a 2/2 max pool ends a
- * stage channels          64  128  256  512  512 vgg16 (D)          2    2    3    3    3      convolutions vgg19 (E)          2
- * 2    4    4    4 adaptive mean 7 x 7, 4096, relu, dropout 0.5, 4096, relu, dropout 0.5, classes
+ *   stage      1    2    3    4    5
+ *   channels   64  128  256  512  512
+ *   vgg16 (D)  2    2    3    3    3      3x3 convolutions with bias, each with [bn and] relu
+ *   vgg19 (E)  2    2    4    4    4      a 2/2 max pool ends a stage
+ *
+ *   adaptive mean 7 x 7, 4096, relu, dropout 0.5, 4096, relu, dropout 0.5, classes
  */
 #include <stdio.h>
 
