@@ -10,6 +10,7 @@ enum { N_SIGNALS = 2 };
 static const int signals[N_SIGNALS] = {SIGUSR1, SIGTERM};
 static struct sigaction before[N_SIGNALS];
 static volatile sig_atomic_t pending;
+static int depth;
 
 static void note(int number)
 {
@@ -21,6 +22,8 @@ prle_status prle_stop_begin(void)
 {
     struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
 
+    if (depth++ > 0)
+        return PRLE_OK;
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < N_SIGNALS; i++)
         PRLE_CHECK(sigaction(signals[i], &action, &before[i]) == 0, PRLE_EIO, "cannot catch %s: %s", strsignal(signals[i]),
@@ -30,6 +33,8 @@ prle_status prle_stop_begin(void)
 
 void prle_stop_end(void)
 {
+    if (--depth > 0)
+        return;
     for (int i = 0; i < N_SIGNALS; i++)
         sigaction(signals[i], &before[i], NULL);
     pending = 0;

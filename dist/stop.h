@@ -6,10 +6,13 @@
 extern "C" {
 #endif
 
-/** From here on SIGUSR1 and SIGTERM only set this process's flag. mpirun and srun pass both on to every rank. */
+/**
+ * From here on SIGUSR1 and SIGTERM only set this process's flag. mpirun and srun pass both on to every rank. Calls nest. A command
+ * begins and does not end: a signal that comes when its work is done must not make a killed run of it.
+ */
 PRLE_NODISCARD prle_status prle_stop_begin(void);
 
-/** Gives the signals back to whoever had them and clears the flag. */
+/** The outermost end gives the signals back to whoever had them and clears the flag. */
 void prle_stop_end(void);
 
 /** Whether this rank has got a signal; the others may not have yet. Not collective. */

@@ -115,7 +115,6 @@ static prle_status run(void *args, const prle_job *job)
     if (job->world->rank == 0)
         PRLE_TRY_OUT(report_print(a, model, &report));
 out:
-    prle_stop_end();
     prle_watchdog_end();
     prle_model_destroy(model);
     prle_faces_close(faces);

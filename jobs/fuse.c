@@ -94,7 +94,6 @@ static prle_status run(void *args, const prle_job *job)
     else if (job->world->rank == 0)
         report_print(a, &report);
 out:
-    prle_stop_end();
     prle_watchdog_end();
     return st;
 }

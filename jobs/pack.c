@@ -95,9 +95,7 @@ static prle_status run(void *args, const prle_job *job)
 
     (void)job;
     PRLE_TRY(prle_stop_begin());
-    const prle_status st = prle_pack_run(&opts, &report);
-    prle_stop_end();
-    PRLE_TRY(st);
+    PRLE_TRY(prle_pack_run(&opts, &report));
     return pack->common.json ? print_json(&report) : print_table(pack->out, &report);
 }
 

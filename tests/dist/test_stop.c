@@ -64,12 +64,26 @@ static void test_gives_signals_back(void **state)
     assert_all(n_caught == 1 && !prle_stop_pending());
 }
 
+static void test_nests(void **state)
+{
+    (void)state;
+    signal(SIGUSR1, SIG_DFL);
+    assert_all_ok(prle_stop_begin());
+    assert_all_ok(prle_stop_begin());
+    prle_stop_end();
+    raise(SIGUSR1); /* would end this process if the inner end had given it back */
+    assert_all(prle_stop_pending());
+    prle_stop_end();
+    assert_all(!prle_stop_pending());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_no_signal),
         cmocka_unit_test(test_gives_signals_back),
+        cmocka_unit_test(test_nests),
     };
 
     ranks_begin();
