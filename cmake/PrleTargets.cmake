@@ -2,15 +2,22 @@
 add_library(prle_flags INTERFACE)
 target_include_directories(prle_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(prle_flags INTERFACE _GNU_SOURCE)
-target_compile_options(prle_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wdouble-promotion
+set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wdouble-promotion
   $<$<C_COMPILER_ID:GNU>:-Wjump-misses-init> $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation> $<$<BOOL:${PRLE_WERROR}>:-Werror>
   -fno-math-errno -ffp-contract=off)
+target_compile_options(prle_flags INTERFACE "$<$<COMPILE_LANGUAGE:C>:${warnings}>") # nvcc has its own: PrleCuda.cmake
 if(PRLE_SANITIZE)
   target_compile_options(prle_flags INTERFACE -fsanitize=${PRLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(prle_flags INTERFACE -fsanitize=${PRLE_SANITIZE})
 endif()
 target_link_libraries(prle_flags INTERFACE m Threads::Threads)
+
+# What was built, for messages and so that the parts of two builds are not mixed.
+execute_process(COMMAND git describe --always --dirty=+dirty WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+  OUTPUT_VARIABLE PRLE_REVISION OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT PRLE_REVISION)
+  set(PRLE_REVISION unknown)
+endif()
 
 # prle_room(NAME SOURCES ... [OBJECTS ...] ROOMS ... LIBRARIES ...): the room's objects (OBJECTS: further object libraries), and the
 # static library prle_NAME linked to the rooms it may include.

@@ -5,6 +5,7 @@
 #define TEXT(x)    TEXT_OF(x)
 
 const char *prle_version(void) { return PRLE_VERSION " (git " PRLE_GIT_REVISION ")"; }
+const char *prle_version_revision(void) { return PRLE_GIT_REVISION; }
 
 const char *prle_version_compiler(void)
 {

@@ -9,6 +9,7 @@ extern "C" {
 
 /** "0.1.0 (git 1234abc)" with "+dirty" where the tree had changes when it was configured. Static storage. */
 const char *prle_version(void);
+const char *prle_version_revision(void); /* "1234abc+dirty" */
 
 /** "gcc 12.2.0", "clang 14.0.6". */
 const char *prle_version_compiler(void);

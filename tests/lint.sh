@@ -8,7 +8,7 @@ trap 'rm -rf "$code"' EXIT
 breaches=$code/.breaches
 : > "$breaches"
 
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' '*.cu')
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' '*.cu' '*.cuh')
 mapfile -t headers < <(printf '%s\n' "${sources[@]}" | grep '\.h$')
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' '*.sbatch')
 
@@ -61,8 +61,8 @@ zip zip\.h
 cairo cairo[^>]*
 threads omp\.h
 END
-vendor 'cuda[^>]*' '_(cuda|cudnn|cublas|nccl)\.(c|cu|h)$|^tests/cudasim/'
-vendor 'cudnn[^>]*' '_cudnn\.c$|^tests/cudasim/'
+vendor 'cuda[^>]*' '_(cuda|cudnn|cublas|nccl)\.(c|cu|cuh|h)$|^tests/cudasim/'
+vendor 'cudnn[^>]*' '_cudnn\.[ch]$|^tests/cudasim/'
 vendor 'cublas[^>]*' '_cublas\.c$|^tests/cudasim/'
 vendor 'nccl[^>]*' '_nccl\.c$|^tests/cudasim/'
 
@@ -109,15 +109,18 @@ for path in "${headers[@]}"; do # struct layouts depend on no feature macro
     awk -v path="$path" '/^(typedef )?(struct|union)[^;]*\{$/ {inside = 1} /^\}/ {inside = 0}
         inside && /^ *# *if/ {print path ":" FNR ": struct layout depends on a macro"}' "$code/$path" >> "$breaches" 2> /dev/null || true
 done
-mapfile -t tracked < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' '*.cu' '*.sh' '*.sbatch' '*.py' '*.txt' '*.cmake' '*.md')
+mapfile -t tracked < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' '*.cu' '*.cuh' '*.sh' '*.sbatch' '*.py' '*.txt' '*.cmake' '*.md')
 grep -nHE '\b(TO''DO|FIX''ME|XX''X|HA''CK)\b' "${tracked[@]}" 2> /dev/null | breach 'unfinished: do it or write an issue' || true
 grep -nHE '[[:space:]]+$' "${tracked[@]}" 2> /dev/null | grep -v '\.md:' | breach 'trailing space' || true
 grep -nHP '\t' "${sources[@]}" 2> /dev/null | breach 'tab' || true
 
-# 6. Headers compile alone, as C11 and as C++17 (tests and a module's own headers are C only; the simulator's want CUDA's).
-mapfile -t headers < <(printf '%s\n' "${headers[@]}" | grep -vE '^tests/cudasim/(sim|ptx)\.h$')
+# 6. Headers compile alone, as C11 and as C++17 (tests and a module's own headers are C only). GPU code's want CUDA's: without the
+# toolkit they are left out.
+cuda=$(dirname "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")
+wants_cuda='_(cuda|cudnn|cublas|nccl)\.h$|^tests/gpu\.h$|^tests/cudasim/(sim|ptx)\.h$'
+[ -e "$cuda/include/cuda_runtime_api.h" ] || mapfile -t headers < <(printf '%s\n' "${headers[@]}" | grep -vE "$wants_cuda")
 compiles_alone() { # LANGUAGE STANDARD
-    xargs -P "$(nproc)" -I{} sh -c "echo '#include \"{}\"' | ${CC:-cc} -x $1 -std=$2 -I. -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only - \
+    xargs -P "$(nproc)" -I{} sh -c "echo '#include \"{}\"' | ${CC:-cc} -x $1 -std=$2 -I. -isystem '$cuda/include' -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only - \
         || echo '{}:1: does not compile alone as $2' >> '$breaches'"
 }
 printf '%s\n' "${headers[@]}" | compiles_alone c c11

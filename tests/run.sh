@@ -19,7 +19,7 @@ bash tests/lint.sh
 step "build with gcc"
 prle_build dev
 step "all tests"
-ctest --test-dir build/dev --output-on-failure -j 2 | tee build/ctest.log
+ctest --test-dir build/dev --output-on-failure -j 2 -LE hw | tee build/ctest.log
 
 step "skipped tests are the expected ones"
 skips_expected() {

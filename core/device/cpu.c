@@ -17,15 +17,28 @@ static prle_status cpu_copy(void *to, const void *from, size_t n_bytes)
     return PRLE_OK;
 }
 
+static prle_status cpu_zero(void *ptr, size_t n_bytes)
+{
+    if (n_bytes > 0)
+        memset(ptr, 0, n_bytes);
+    return PRLE_OK;
+}
+
 static const prle_device cpu = {.name = "cpu",
                                 .impls = best_first,
                                 .has_bf16 = prle_dnnl_has_bf16,
                                 .alloc = cpu_alloc,
                                 .free = prle_free,
+                                .zero = cpu_zero,
                                 .copy_in = cpu_copy,
                                 .copy_out = cpu_copy};
-static const prle_device cpu_ref = {
-    .name = "cpu", .impls = reference, .alloc = cpu_alloc, .free = prle_free, .copy_in = cpu_copy, .copy_out = cpu_copy};
+static const prle_device cpu_ref = {.name = "cpu",
+                                    .impls = reference,
+                                    .alloc = cpu_alloc,
+                                    .free = prle_free,
+                                    .zero = cpu_zero,
+                                    .copy_in = cpu_copy,
+                                    .copy_out = cpu_copy};
 
 const prle_device *prle_device_cpu(void) { return &cpu; }
 const prle_device *prle_device_cpu_ref(void) { return &cpu_ref; }
