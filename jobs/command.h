@@ -7,6 +7,7 @@
 /** What main has set up for a running command. Borrowed. */
 typedef struct prle_job {
     prle_comm *world;            /* all ranks of the launcher for a distributed command, else prle_comm_self() */
+    const prle_device *device;   /* what the command computes on, if it does; else the processor */
     int threads;                 /* of this rank; OpenMP has been told */
     const prle_options *options; /* for prle_options_dump into a run folder */
     const char *about;           /* program version, newline, command line: `created_by` in files */
@@ -17,6 +18,7 @@ typedef struct prle_command {
     size_t args_bytes;     /* of the command's options struct, whose FIRST member is `prle_common common` */
     const void *defaults;  /* &(const x_args){.common = PRLE_COMMON_DEFAULT, ...} */
     bool distributed;      /* joins the ranks that mpirun or srun started */
+    bool computes;         /* on job->device, which --device chooses */
     /* args: the filled struct, common options already applied. Rank 0 prints the answer to stdout; main prints errors. */
     prle_status (*run)(void *args, const prle_job *job);
 } prle_command;

@@ -4,14 +4,12 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 
-static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
 static const char *const dtype_words[] = {[PRLE_F32] = "f32", [PRLE_F64] = "f64", [PRLE_BF16] = "bf16", NULL};
 
 const prle_option prle_common_options[] = {
-    {PRLE_OPTION_AT(prle_common, device), .name = "device", .words = device_words, .help = "where to compute",
-     .group = "Common options"},
+    {PRLE_OPTION_AT(prle_common, device), .name = "device", .words = prle_device_words,
+     .help = "where to compute; auto: on a GPU where one can be used", .group = "Common options"},
     {PRLE_OPTION_AT(prle_common, dtype), .name = "dtype", .words = dtype_words,
      .help = "element type of activations; f64 runs on the plain C reference, the oracle"},
     {PRLE_OPTION_AT(prle_common, threads), .name = "threads", .min = 0, .max = 1024,
@@ -22,14 +20,6 @@ const prle_option prle_common_options[] = {
     {PRLE_OPTION_AT(prle_common, json), .name = "json", .help = "print what a program can read"},
     PRLE_OPTION_END,
 };
-
-prle_status prle_common_apply(const prle_common *common)
-{
-    PRLE_TRY(prle_log_setup(common->log_level));
-    PRLE_CHECK(common->device != PRLE_DEVICE_CUDA, PRLE_EINVAL,
-               "option device = \"cuda\": this build has no CUDA plugin; use cpu");
-    return PRLE_OK;
-}
 
 prle_status prle_job_json_print(prle_json_writer *json)
 {

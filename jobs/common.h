@@ -3,15 +3,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/device/plugin.h"
 #include "core/json.h"
 #include "core/option.h"
 #include "core/types.h"
-
-typedef enum prle_device_choice {
-    PRLE_DEVICE_AUTO, /* the best there is: here the CPU */
-    PRLE_DEVICE_CPU,
-    PRLE_DEVICE_CUDA,
-} prle_device_choice;
 
 typedef struct prle_common {
     prle_device_choice device;
@@ -28,9 +23,6 @@ typedef struct prle_common {
     }
 
 extern const prle_option prle_common_options[];
-
-/** Sets up the log and refuses a device that is not there. */
-PRLE_NODISCARD prle_status prle_common_apply(const prle_common *common);
 
 /** The answer of --json: takes the writer's value and prints it to stdout, indented. */
 PRLE_NODISCARD prle_status prle_job_json_print(prle_json_writer *json);

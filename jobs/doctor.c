@@ -156,7 +156,24 @@ static void libraries_add(doctor_report *report)
     text_add(report, "libraries", "libpng", prle_version_png());
     text_add(report, "libraries", "jansson", prle_version_jansson());
     text_add(report, "libraries", "libyaml", prle_version_yaml());
-    text_add(report, "libraries", "cuda_plugin", "absent: not part of this build");
+}
+
+static void gpu_fact_add(void *ctx, const char *key, const char *text) { text_add(ctx, "gpu", key, text); }
+
+/* Only when it is asked for: to look costs half a second. */
+static prle_status gpu_add(doctor_report *report, prle_device_choice choice)
+{
+    const prle_device *device = NULL;
+
+    if (choice != PRLE_DEVICE_CUDA) {
+        text_add(report, "gpu", "name", "not looked for: add --device cuda");
+        return PRLE_OK;
+    }
+    const prle_status st = prle_device_open(&device, choice, PRLE_F32, 0);
+    if (st != PRLE_OK)
+        text_add(report, "gpu", "name", prle_error_message());
+    prle_device_describe(gpu_fact_add, report);
+    return st;
 }
 
 /* By affinity alone: a container's quota is no binding. */
@@ -299,21 +316,25 @@ static prle_status run(void *args, const prle_job *job)
     build_add(report);
     processor_add(report, job);
     libraries_add(report);
+    const prle_status found = gpu_add(report, doctor->common.device);
     ranks_add(report);
     memory_add(report);
     limits_add(report);
     const prle_status st = doctor->common.json ? print_json(report) : print_table(report);
     prle_free(report);
-    return st;
+    return found != PRLE_OK ? found : st;
 }
 
 const prle_command prle_command_doctor = {
-    .spec = {.command = "doctor",
-             .summary = "what was found: devices, libraries, versions, limits",
-             .description = "Reports the build, the processor, the libraries with their versions and the limits that matter, and "
-                            "gives advice where one of them will hurt. Under mpirun each rank reports, without starting MPI: the "
-                            "way to see whether ranks are bound to processors.",
-             .examples = "prle doctor\nprle doctor --json\nmpirun -n 2 prle doctor"},
+    .spec =
+        {.command = "doctor",
+         .summary = "what was found: devices, libraries, versions, limits",
+         .description =
+             "Reports the build, the processor, the libraries with their versions and the limits that matter, and "
+             "gives advice where one of them will hurt. Under mpirun each rank reports, without starting MPI: the "
+             "way to see whether ranks are bound to processors. GPUs are looked for with --device cuda; exit code 2 where none "
+             "can be used.",
+         .examples = "prle doctor\nprle doctor --device cuda\nprle doctor --json\nmpirun -n 2 prle doctor"},
     .args_bytes = sizeof(doctor_args),
     .defaults = &(const doctor_args){.common = PRLE_COMMON_DEFAULT},
     .run = run,

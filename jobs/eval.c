@@ -67,6 +67,7 @@ static const prle_option options[] = {
 typedef struct eval {
     const eval_args *args;
     prle_comm *comm;
+    const prle_device *device;
     prle_strings model_names, data_names;
     double *alpha; /* [n_alphas]; one NaN without masks */
     int64_t n_alphas;
@@ -276,6 +277,7 @@ static prle_status model_score(eval *e, int64_t m)
     double threshold;
 
     PRLE_TRY_OUT(prle_model_load(&model, &info, NULL, path, e->args->common.dtype));
+    PRLE_TRY_OUT(prle_model_place(model, e->device));
     PRLE_TRY_OUT(prle_threshold_choose(&threshold, e->args->threshold, path, &info));
     for (int64_t d = 0; d < e->args->data.n; d++)
         for (int64_t i = 0; i < e->n_alphas; i++) {
@@ -377,7 +379,7 @@ out:
 static prle_status run(void *args, const prle_job *job)
 {
     prle_status st = PRLE_OK;
-    eval e = {.args = args, .comm = job->world};
+    eval e = {.args = args, .comm = job->world, .device = job->device};
 
     PRLE_TRY_OUT(options_take(&e));
     PRLE_TRY_OUT(prle_watchdog_begin(job->world, e.args->deadline));
@@ -418,5 +420,6 @@ const prle_command prle_command_eval = {
     .args_bytes = sizeof(eval_args),
     .defaults = &defaults,
     .distributed = true,
+    .computes = true,
     .run = run,
 };

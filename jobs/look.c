@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 #include "augment/normalise.h"
 #include "core/alloc.h"
@@ -21,6 +20,7 @@ typedef struct state {
     prle_image fitted; /* a picture at the network's size */
     char *images;      /* [batch,3,H,W] of the model's dtype */
     uint8_t *labels;   /* [batch] */
+    double *logits;    /* room for [batch, classes] */
     double *scores;
     double *exact; /* [batch,h,w] the maps before they are rounded */
     float *maps;
@@ -37,7 +37,7 @@ static prle_status network_plan(state *s, const prle_look_opts *opts)
     const prle_cam_opts cam = {.batch = opts->batch, .dtype = opts->dtype, .method = opts->method, .target = opts->target};
 
     if (!opts->maps)
-        return prle_plan_create(&s->plan, s->model, prle_device_cpu(), &plan);
+        return prle_plan_create(&s->plan, s->model, opts->device, &plan);
     PRLE_TRY(prle_cam_engine_create(&s->engine, s->model, &cam));
     prle_cam_engine_size(s->engine, &s->pub.map_height, &s->pub.map_width);
     PRLE_TRY(PRLE_NEW(s->exact, opts->batch * s->pub.map_height * s->pub.map_width));
@@ -52,11 +52,13 @@ prle_status prle_look_create(prle_look **out, const char *model, const prle_look
     PRLE_TRY(PRLE_NEW(s, 1));
     s->batch = opts->batch;
     PRLE_TRY_OUT(prle_model_load(&s->model, &s->pub.info, NULL, model, opts->dtype));
+    PRLE_TRY_OUT(prle_model_place(s->model, opts->device));
     PRLE_TRY_OUT(network_plan(s, opts));
     s->normaliser = prle_normaliser_make(s->pub.info.mean, s->pub.info.std);
     PRLE_TRY_OUT(prle_image_init(&s->fitted, s->model->opts.height, s->model->opts.width, 3));
     PRLE_TRY_OUT(PRLE_NEW(s->images, (size_t)opts->batch * image_bytes(s)));
     PRLE_TRY_OUT(PRLE_NEW(s->labels, opts->batch));
+    PRLE_TRY_OUT(PRLE_NEW(s->logits, opts->batch * s->model->opts.classes));
     PRLE_TRY_OUT(PRLE_NEW(s->scores, opts->batch));
     s->pub.scores = s->scores;
     s->pub.maps = s->maps;
@@ -79,6 +81,7 @@ void prle_look_destroy(prle_look *look)
     prle_image_deinit(&s->fitted);
     prle_free(s->images);
     prle_free(s->labels);
+    prle_free(s->logits);
     prle_free(s->scores);
     prle_free(s->exact);
     prle_free(s->maps);
@@ -109,9 +112,10 @@ prle_status prle_look_run(prle_look *look, int64_t n)
         for (int64_t i = 0; i < n * look->map_height * look->map_width; i++)
             s->maps[i] = (float)s->exact[i];
     } else {
-        memcpy(prle_plan_input(s->plan), s->images, (size_t)s->batch * image_bytes(s));
+        PRLE_TRY(prle_plan_input_set(s->plan, s->images, s->batch));
         PRLE_TRY(prle_plan_forward(s->plan, NULL));
-        prle_scores(prle_plan_output(s->plan), n, s->model->opts.classes, s->model->dtype, s->scores);
+        PRLE_TRY(prle_plan_output_get(s->plan, s->logits, n));
+        prle_scores(s->logits, n, s->model->opts.classes, s->model->dtype, s->scores);
     }
     for (int64_t i = 0; i < n; i++)
         PRLE_CHECK(isfinite(s->scores[i]), PRLE_ENUMERIC, "%s: score %g of picture %" PRId64 " is not finite",

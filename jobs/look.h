@@ -5,6 +5,7 @@
 #include "nets/checkpoint.h"
 
 typedef struct prle_look_opts {
+    const prle_device *device;
     int64_t batch; /* pictures at a time */
     prle_dtype dtype;
     bool maps; /* class activation maps too, of that kind */

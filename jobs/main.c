@@ -137,15 +137,30 @@ static prle_option_spec spec_complete(const prle_command *command, prle_option_p
     return spec;
 }
 
+/* All ranks compute on GPUs, or none does: their sums would not be of one kind. */
+static prle_status device_open(const prle_device **out, const prle_common *common, prle_comm *world)
+{
+    int64_t kinds[2];
+
+    PRLE_TRY(
+        prle_comm_agree(world, prle_device_open(out, common->device, common->dtype, world->local_rank), "opening the device"));
+    kinds[0] = (*out)->host_memory;
+    kinds[1] = !(*out)->host_memory;
+    PRLE_TRY(prle_comm_max_i64(world, kinds, 2, "kind of device"));
+    PRLE_CHECK(kinds[0] + kinds[1] == 1, PRLE_EINVAL,
+               "some ranks have a GPU and some have none: choose machines alike, or --device cpu");
+    return PRLE_OK;
+}
+
 /* Everything a command stands on, then the command. */
 static prle_status job_run(const prle_command *command, void *args, const prle_options *options, int argc, char *argv[],
                            prle_comm **world)
 {
     const prle_common *common = args;
-    prle_job job = {.options = options};
+    prle_job job = {.options = options, .device = prle_device_cpu()};
     char *about = NULL;
 
-    PRLE_TRY(prle_common_apply(common));
+    PRLE_TRY(prle_log_setup(common->log_level));
     PRLE_TRY(prle_threads_wait_setup(common->threads, argv));
     if (command->distributed)
         PRLE_TRY(prle_dist_begin(NULL, world));
@@ -153,7 +168,10 @@ static prle_status job_run(const prle_command *command, void *args, const prle_o
     PRLE_TRY(prle_threads_setup(common->threads, job.world->cpu_sharers, &job.threads));
     PRLE_TRY(about_make(argc, argv, &about));
     job.about = about;
-    const prle_status st = command->run(args, &job);
+    prle_status st = command->computes ? device_open(&job.device, common, job.world) : PRLE_OK;
+    if (st == PRLE_OK)
+        st = command->run(args, &job);
+    prle_device_close();
     prle_free(about);
     return st;
 }

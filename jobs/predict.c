@@ -337,13 +337,13 @@ static prle_status run(void *args, const prle_job *job)
     prle_status st = PRLE_OK;
     const predict_args *a = args;
     predict p = {.args = a};
-    const prle_look_opts look = {.batch = a->batch,
+    const prle_look_opts look = {.device = job->device,
+                                 .batch = a->batch,
                                  .dtype = a->common.dtype,
                                  .maps = a->heatmap != NULL,
                                  .method = a->method,
                                  .target = a->target == TARGET_FAKE ? PRLE_CAM_FAKE : PRLE_CAM_ARGMAX};
 
-    (void)job;
     PRLE_TRY_OUT(prle_threshold_check(a->threshold));
     PRLE_TRY_OUT(files_find(&p));
     PRLE_TRY_OUT(prle_look_create(&p.look, a->model, &look));
@@ -375,5 +375,6 @@ const prle_command prle_command_predict = {
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(predict_args),
     .defaults = &defaults,
+    .computes = true,
     .run = run,
 };

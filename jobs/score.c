@@ -14,7 +14,7 @@ struct prle_scorer {
     prle_score_opts opts;
     prle_plan *plan;
     prle_loader *loader;
-    double *batch_scores; /* [opts.batch] */
+    double *logits, *batch_scores; /* room for [opts.batch, classes], [opts.batch] */
 };
 
 prle_status prle_scorer_create(prle_scorer **out, prle_model *model, const prle_faces *faces, const prle_score_opts *opts)
@@ -35,8 +35,9 @@ prle_status prle_scorer_create(prle_scorer **out, prle_model *model, const prle_
     loader_opts.seed = loader_opts.mask.seed = opts->seed;
     memcpy(loader_opts.mean, opts->mean, sizeof loader_opts.mean);
     memcpy(loader_opts.std, opts->std, sizeof loader_opts.std);
+    PRLE_TRY_OUT(PRLE_NEW(s->logits, opts->batch * model->opts.classes));
     PRLE_TRY_OUT(PRLE_NEW(s->batch_scores, opts->batch));
-    PRLE_TRY_OUT(prle_plan_create(&s->plan, model, prle_device_cpu(), &plan_opts));
+    PRLE_TRY_OUT(prle_plan_create(&s->plan, model, model->device, &plan_opts));
     PRLE_TRY_OUT(prle_loader_create(&s->loader, faces, opts->maps, &loader_opts, opts->batch));
     *out = s;
     s = NULL;
@@ -51,6 +52,7 @@ void prle_scorer_destroy(prle_scorer *s)
         return;
     prle_loader_destroy(s->loader);
     prle_plan_destroy(s->plan);
+    prle_free(s->logits);
     prle_free(s->batch_scores);
     prle_free(s);
 }
@@ -112,14 +114,10 @@ out:
 
 static prle_status batch_run(prle_scorer *s, const prle_batch *batch)
 {
-    const prle_net_opts *net = &s->model->opts;
-    const size_t image_bytes = (size_t)(3 * net->height * net->width) * prle_dtype_bytes(s->model->dtype);
-    char *input = prle_plan_input(s->plan);
-
-    memcpy(input, batch->images, (size_t)batch->n * image_bytes);
-    memset(input + (size_t)batch->n * image_bytes, 0, (size_t)(s->opts.batch - batch->n) * image_bytes);
+    PRLE_TRY(prle_plan_input_set(s->plan, batch->images, batch->n));
     PRLE_TRY(prle_plan_forward(s->plan, NULL));
-    prle_scores(prle_plan_output(s->plan), batch->n, net->classes, s->model->dtype, s->batch_scores);
+    PRLE_TRY(prle_plan_output_get(s->plan, s->logits, batch->n));
+    prle_scores(s->logits, batch->n, s->model->opts.classes, s->model->dtype, s->batch_scores);
     return PRLE_OK;
 }
 

@@ -225,7 +225,8 @@ static prle_status run(void *args, const prle_job *job)
     prle_status st = PRLE_OK;
     const show_args *a = args;
     show s = {.args = a};
-    const prle_gallery_opts opts = {.data = a->data,
+    const prle_gallery_opts opts = {.device = job->device,
+                                    .data = a->data,
                                     .maps = a->maps,
                                     .cams = &a->cams,
                                     .models = &a->models,
@@ -265,5 +266,6 @@ const prle_command prle_command_show = {
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(show_args),
     .defaults = &defaults,
+    .computes = true,
     .run = run,
 };

@@ -8,6 +8,7 @@
 #include "dist/stop.h"
 #include "dist/watchdog.h"
 #include "jobs/command.h"
+#include "jobs/train/step.h"
 #include "jobs/train/trainer.h"
 
 typedef struct train_args {
@@ -91,6 +92,9 @@ static const prle_option options[] = {
      .help = "how gradients are summed over ranks"},
     {PRLE_OPTION_AT(train_args, train.checkpoint_minutes), .name = "checkpoint-minutes", .min = 0, .max = 1e5, .unit = "min",
      .help = "between checkpoints inside an epoch; 0: after epochs only"},
+    {PRLE_OPTION_AT(train_args, train.metrics_every), .name = "metrics-every", .min = 0, .max = PRLE_TRAIN_MAX_PENDING,
+     .unit = "steps",
+     .help = "steps between readings of loss and gradient norm, for which a GPU must be waited for; 0: 8 on a GPU, else 1"},
     {PRLE_OPTION_AT(train_args, train.log_every), .name = "log-every", .min = 1, .max = 1e6, .unit = "steps",
      .help = "between records of log.jsonl"},
     {PRLE_OPTION_AT(train_args, train.eval_batch), .name = "eval-batch", .min = 1, .max = 4096, .unit = "images",
@@ -186,6 +190,7 @@ static prle_status run(void *args, const prle_job *job)
         PRLE_TRY_OUT(prle_maps_open(a->maps, &maps));
     PRLE_TRY_OUT(prle_options_dump(job->options, job->about, &config));
     opts.dtype = a->common.dtype;
+    opts.device = job->device;
     opts.seed = a->common.seed;
     opts.threads = job->threads;
     opts.config = config;
@@ -239,5 +244,6 @@ const prle_command prle_command_train = {
     .args_bytes = sizeof(train_args),
     .defaults = &defaults,
     .distributed = true,
+    .computes = true,
     .run = run,
 };

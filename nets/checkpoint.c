@@ -176,6 +176,7 @@ static prle_status optim_read(prle_h5 *file, prle_optim *optim)
     PRLE_TRY(prle_h5_read(file, "optim/m", h5_type(optim->dtype), &all, optim->m));
     if (optim->v != NULL)
         PRLE_TRY(prle_h5_read(file, "optim/v", h5_type(optim->dtype), &all, optim->v));
+    optim->version++;
     return PRLE_OK;
 }
 

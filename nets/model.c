@@ -23,6 +23,7 @@ prle_status prle_model_create(prle_model **out, const char *net, const prle_net_
     PRLE_TRY_OUT(prle_alloc((size_t)model->graph->n_weights, size, (prle_any_ptr *)&model->weights));
     PRLE_TRY_OUT(prle_alloc((size_t)model->graph->n_stats, size, (prle_any_ptr *)&model->stats));
     PRLE_TRY_OUT(PRLE_NEW(model->counters, model->graph->n_counters));
+    PRLE_TRY_OUT(prle_model_place(model, prle_device_cpu()));
     *out = model;
     model = NULL;
 out:
@@ -30,13 +31,78 @@ out:
     return st;
 }
 
+static size_t weights_bytes(const prle_model *model) { return (size_t)model->graph->n_weights * prle_dtype_bytes(model->dtype); }
+
+static size_t stats_bytes(const prle_model *model) { return (size_t)model->graph->n_stats * prle_dtype_bytes(model->dtype); }
+
+static void there_free(prle_model *model)
+{
+    if (model->device == NULL)
+        return;
+    model->device->free(model->grads);
+    if (!model->device->host_memory) {
+        model->device->free(model->there.weights);
+        model->device->free(model->there.stats);
+    }
+}
+
+prle_status prle_model_place(prle_model *model, const prle_device *device)
+{
+    PRLE_CHECK(model->grads == NULL, PRLE_EINVAL, "%s has gradients on %s already", model->graph->name, model->device->name);
+    there_free(model);
+    model->device = device;
+    model->there = (prle_model_there){.weights = model->weights, .stats = model->stats};
+    if (device->host_memory)
+        return PRLE_OK;
+    model->there = (prle_model_there){.weights = NULL};
+    PRLE_CHECK(model->dtype == PRLE_F32, PRLE_ENOTSUP, "a model in %s: %s computes in f32 and bf16",
+               prle_dtype_name(model->dtype), device->name);
+    PRLE_TRY(device->alloc(weights_bytes(model), &model->there.weights));
+    return device->alloc(stats_bytes(model), &model->there.stats);
+}
+
+prle_status prle_model_pull(prle_model *model)
+{
+    if (!model->there.ahead)
+        return PRLE_OK;
+    PRLE_CHECK(model->version == model->there.version, PRLE_EINVAL,
+               "%s was changed on the host while %s had newer numbers: prle_model_pull comes first", model->graph->name,
+               model->device->name);
+    PRLE_TRY(model->device->copy_out(model->weights, model->there.weights, weights_bytes(model)));
+    PRLE_TRY(model->device->copy_out(model->stats, model->there.stats, stats_bytes(model)));
+    model->there.ahead = false;
+    return PRLE_OK;
+}
+
+prle_status prle_model_bring(prle_model *model, const prle_device *device)
+{
+    if (device->host_memory)
+        return prle_model_pull(model);
+    if (model->there.version == model->version)
+        return PRLE_OK;
+    PRLE_TRY(prle_model_pull(model)); /* refuses when both have changed */
+    PRLE_TRY(device->copy_in(model->there.weights, model->weights, weights_bytes(model)));
+    PRLE_TRY(device->copy_in(model->there.stats, model->stats, stats_bytes(model)));
+    model->there.version = model->version;
+    return PRLE_OK;
+}
+
+void prle_model_moved(prle_model *model, const prle_device *device)
+{
+    model->version++;
+    if (device->host_memory)
+        return;
+    model->there.version = model->version;
+    model->there.ahead = true;
+}
+
 void prle_model_destroy(prle_model *model)
 {
     if (model == NULL)
         return;
     prle_graph_destroy(model->graph);
+    there_free(model);
     prle_free(model->weights);
-    prle_free(model->grads);
     prle_free(model->stats);
     prle_free(model->counters);
     prle_free(model);
@@ -46,7 +112,8 @@ prle_status prle_model_grads_require(prle_model *model)
 {
     if (model->grads != NULL)
         return PRLE_OK;
-    return prle_alloc((size_t)model->graph->n_weights, prle_dtype_bytes(model->dtype), (prle_any_ptr *)&model->grads);
+    PRLE_TRY(model->device->alloc(weights_bytes(model), &model->grads));
+    return model->device->zero(model->grads, weights_bytes(model));
 }
 
 void *prle_model_segment(const prle_model *model, int segment)

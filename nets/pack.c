@@ -1,6 +1,5 @@
 /* pack.c - what implementations read in place of the master weights: batch norm folded in, rounded, in another layout; remade
  * when the model's version has moved. */
-#include <math.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -129,38 +128,30 @@ prle_status plan_pack_param(prle_plan *plan, const plan_group *gr, int index, co
     return PRLE_OK;
 }
 
-static double get(const prle_plan *plan, const void *values, int64_t i)
+static const void *segment_pointer(const prle_plan *plan, place_kind kind, int segment)
 {
-    return plan->compute == PRLE_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i];
+    return segment >= 0 ? plan_pointer(plan, (place){kind, plan->model->graph->segment[segment].offset}) : NULL;
 }
 
-static void put(const prle_plan *plan, void *values, int64_t i, double v)
-{
-    if (plan->compute == PRLE_F64)
-        ((double *)values)[i] = v;
-    else
-        ((float *)values)[i] = (float)v;
-}
-
-/* w'[k,...] = w[k,...] s_k,  b'_k = beta_k + (b_k - mean_k) s_k,  s_k = gamma_k / sqrt(var_k + eps). */
-static void fold_run(const prle_plan *plan, const plan_pack *p)
+static prle_status fold_run(const prle_plan *plan, const plan_pack *p)
 {
     const prle_graph *g = plan->model->graph;
     const prle_graph_node *conv = &g->node[p->conv], *norm = &g->node[p->norm];
-    const int64_t K = conv->desc.param[0].dim[0], per_k = prle_shape_count(&conv->desc.param[0]) / K;
-    const void *w = prle_model_segment(plan->model, conv->param[0]);
-    const void *bias = conv->param[1] >= 0 ? prle_model_segment(plan->model, conv->param[1]) : NULL;
-    const void *gamma = prle_model_segment(plan->model, norm->param[0]), *beta = prle_model_segment(plan->model, norm->param[1]);
-    const void *mean = prle_model_segment(plan->model, norm->stat[0]), *var = prle_model_segment(plan->model, norm->stat[1]);
-    void *to = plan_pointer(plan, p->to), *to_bias = plan_pointer(plan, p->to_bias);
+    const int64_t k = conv->desc.param[0].dim[0];
+    const prle_fold_args args = {.dtype = plan->compute,
+                                 .k = k,
+                                 .per_k = prle_shape_count(&conv->desc.param[0]) / k,
+                                 .eps = norm->desc.u.batch_norm.eps,
+                                 .weight = segment_pointer(plan, AT_WEIGHTS, conv->param[0]),
+                                 .bias = segment_pointer(plan, AT_WEIGHTS, conv->param[1]),
+                                 .gamma = segment_pointer(plan, AT_WEIGHTS, norm->param[0]),
+                                 .beta = segment_pointer(plan, AT_WEIGHTS, norm->param[1]),
+                                 .mean = segment_pointer(plan, AT_STATS, norm->stat[0]),
+                                 .var = segment_pointer(plan, AT_STATS, norm->stat[1]),
+                                 .to = plan_pointer(plan, p->to),
+                                 .to_bias = plan_pointer(plan, p->to_bias)};
 
-    for (int64_t k = 0; k < K; k++) {
-        const double s = get(plan, gamma, k) / sqrt(get(plan, var, k) + norm->desc.u.batch_norm.eps);
-
-        for (int64_t i = k * per_k; i < (k + 1) * per_k; i++)
-            put(plan, to, i, get(plan, w, i) * s);
-        put(plan, to_bias, k, get(plan, beta, k) + ((bias != NULL ? get(plan, bias, k) : 0) - get(plan, mean, k)) * s);
-    }
+    return plan->device->fold(&args);
 }
 
 prle_status plan_pack_run(prle_plan *plan)
@@ -171,7 +162,7 @@ prle_status plan_pack_run(prle_plan *plan)
         const plan_pack *p = &plan->packs[i];
 
         switch (p->kind) {
-        case PACK_FOLD: fold_run(plan, p); break;
+        case PACK_FOLD: PRLE_TRY(fold_run(plan, p)); break;
         case PACK_ROUND:
             memcpy(plan_pointer(plan, p->to), plan_pointer(plan, p->from), (size_t)p->n * sizeof(float));
             plan_round_bf16(plan_pointer(plan, p->to), p->n);

@@ -19,7 +19,7 @@ prle_status plan_append(prle_any_ptr *list, int *n, size_t size)
     return PRLE_OK;
 }
 
-static prle_status check_options(const prle_model *model, const prle_plan_opts *o)
+static prle_status check_options(const prle_model *model, const prle_device *device, const prle_plan_opts *o)
 {
     const prle_dtype wanted = o->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
 
@@ -27,6 +27,8 @@ static prle_status check_options(const prle_model *model, const prle_plan_opts *
     PRLE_CHECK(model->dtype == wanted, PRLE_EINVAL, "a plan in %s needs a model in %s", prle_dtype_name(o->dtype),
                prle_dtype_name(wanted));
     PRLE_CHECK(!o->param_grads || model->grads != NULL, PRLE_EINVAL, "the model has no gradients");
+    PRLE_CHECK(device->host_memory == model->device->host_memory || (device->host_memory && !o->param_grads), PRLE_EINVAL,
+               "a plan on %s of a model whose numbers are on %s", device->name, model->device->name);
     PRLE_CHECK(o->keep.n <= PRLE_PLAN_MAX_NODES && o->wanted.n <= PRLE_PLAN_MAX_NODES, PRLE_EINVAL, "more than %d nodes to keep",
                PRLE_PLAN_MAX_NODES);
     for (int i = 0; i < o->keep.n + o->wanted.n; i++) {
@@ -60,10 +62,13 @@ prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_devi
     prle_status st = PRLE_OK;
     prle_plan *plan = NULL;
 
-    PRLE_TRY(check_options(model, opts));
+    PRLE_TRY(check_options(model, device, opts));
     PRLE_TRY(PRLE_NEW(plan, 1));
     plan->model = model;
     plan->device = device;
+    plan->weights = device->host_memory ? model->weights : model->there.weights;
+    plan->stats = device->host_memory ? model->stats : model->there.stats;
+    plan->grads = model->grads;
     plan->opts = *opts;
     plan->compute = opts->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
     plan->memory = opts->dtype == PRLE_BF16 && device->has_bf16 != NULL && device->has_bf16() ? PRLE_BF16 : plan->compute;
@@ -75,6 +80,8 @@ prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_devi
     PRLE_TRY_OUT(PRLE_NEW(plan->segment_written, model->graph->n_segments));
     for (int i = 0; i < model->graph->n_nodes; i++)
         plan->grad[i] = -1;
+    PRLE_CHECK_OUT(opts->dtype != PRLE_BF16 || plan->memory == PRLE_BF16 || device->host_memory, PRLE_ENOTSUP,
+                   "%s has no bfloat16, and it is emulated in the host's memory only", device->name);
     PRLE_TRY_OUT(plan_groups_make(plan));
     PRLE_TRY_OUT(plan_build(plan));
     PRLE_TRY_OUT(plan_arena_assign(plan));
@@ -131,9 +138,9 @@ void *plan_pointer(const prle_plan *plan, place at)
 
     switch (at.kind) {
     case AT_BUFFER: return (char *)plan->arena + plan->buffers[at.index].offset;
-    case AT_WEIGHTS: return (char *)plan->model->weights + offset;
-    case AT_GRADS: return (char *)plan->model->grads + offset;
-    case AT_STATS: return (char *)plan->model->stats + offset;
+    case AT_WEIGHTS: return (char *)plan->weights + offset;
+    case AT_GRADS: return (char *)plan->grads + offset;
+    case AT_STATS: return (char *)plan->stats + offset;
     case AT_PACKED: return plan->packed[at.index].data;
     case AT_NOWHERE: break;
     }
@@ -175,6 +182,25 @@ prle_status plan_resolve(prle_plan *plan)
 static void *buffer_pointer(const prle_plan *plan, int index) { return plan_pointer(plan, (place){AT_BUFFER, index}); }
 
 void *prle_plan_input(prle_plan *plan) { return buffer_pointer(plan, plan->input); }
+
+prle_status prle_plan_input_set(prle_plan *plan, const void *images, int64_t n)
+{
+    char *input = prle_plan_input(plan);
+    const size_t n_bytes = (size_t)n * (plan->buffers[plan->input].n_bytes / (size_t)plan->opts.batch);
+
+    PRLE_CHECK(n >= 0 && n <= plan->opts.batch, PRLE_EINVAL, "%" PRId64 " images for a plan of %" PRId64, n, plan->opts.batch);
+    PRLE_TRY(plan->device->copy_in(input, images, n_bytes));
+    return plan->device->zero(input + n_bytes, plan->buffers[plan->input].n_bytes - n_bytes);
+}
+
+prle_status prle_plan_output_get(const prle_plan *plan, void *logits, int64_t n)
+{
+    const size_t row_bytes = (size_t)plan->model->opts.classes * prle_dtype_bytes(plan->compute);
+
+    PRLE_CHECK(n >= 0 && n <= plan->opts.batch, PRLE_EINVAL, "%" PRId64 " rows of a plan of %" PRId64, n, plan->opts.batch);
+    return plan->device->copy_out(logits, prle_plan_output(plan), (size_t)n * row_bytes);
+}
+
 void *prle_plan_seed(prle_plan *plan) { return plan->seed >= 0 ? buffer_pointer(plan, plan->seed) : NULL; }
 const void *prle_plan_output(const prle_plan *plan) { return buffer_pointer(plan, plan->value[PRLE_PLAN_MAX_NODES]); }
 
@@ -200,15 +226,20 @@ static prle_status step_run(prle_plan *plan, const plan_step *s)
     return PRLE_OK;
 }
 
+static prle_status seconds_add(prle_plan *plan, int i, double begin)
+{
+    PRLE_TRY(prle_device_wait(plan->device));
+    plan->step_seconds[i] += prle_clock_s() - begin;
+    return PRLE_OK;
+}
+
 /* Step i; where a profile is wanted, the time it takes is added up. */
 static prle_status step_run_timed(prle_plan *plan, int i)
 {
     const double begin = plan->step_seconds != NULL ? prle_clock_s() : 0;
 
     PRLE_TRY(step_run(plan, &plan->steps[i]));
-    if (plan->step_seconds != NULL)
-        plan->step_seconds[i] += prle_clock_s() - begin;
-    return PRLE_OK;
+    return plan->step_seconds != NULL ? seconds_add(plan, i, begin) : PRLE_OK;
 }
 
 static prle_status pack_run_timed(prle_plan *plan)
@@ -216,34 +247,36 @@ static prle_status pack_run_timed(prle_plan *plan)
     const double begin = plan->step_seconds != NULL ? prle_clock_s() : 0;
 
     PRLE_TRY(plan_pack_run(plan));
-    if (plan->step_seconds != NULL)
-        plan->step_seconds[plan->n_steps] += prle_clock_s() - begin;
-    return PRLE_OK;
+    return plan->step_seconds != NULL ? seconds_add(plan, plan->n_steps, begin) : PRLE_OK;
 }
 
-static void info_set(prle_plan *plan, const prle_op_run_info *info)
+static prle_status info_set(prle_plan *plan, const prle_op_run_info *info)
 {
     plan->info = info != NULL ? *info : (prle_op_run_info){.n_valid = plan->opts.batch};
+    return plan->device->run_info != NULL ? plan->device->run_info(&plan->info, plan->opts.batch) : PRLE_OK;
 }
 
 prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info)
 {
-    info_set(plan, info);
+    PRLE_TRY(info_set(plan, info));
+    PRLE_TRY(prle_model_bring(plan->model, plan->device));
     PRLE_TRY(pack_run_timed(plan));
     for (int i = 0; i < plan->n_forward; i++) {
         PRLE_TRY(step_run_timed(plan, i));
         if (plan->steps[i].counter != NULL)
             ++*plan->steps[i].counter;
     }
-    if (plan->opts.batch_stats)
-        plan->version = ++plan->model->version; /* for the others: the running statistics have moved, the weights have not */
+    if (plan->opts.batch_stats) { /* for the others: the running statistics have moved, the weights have not */
+        prle_model_moved(plan->model, plan->device);
+        plan->version = plan->model->version;
+    }
     return PRLE_OK;
 }
 
 prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, prle_plan_grads_ready ready, void *ctx)
 {
     PRLE_CHECK(plan->seed >= 0, PRLE_EINVAL, "the plan has no backward pass");
-    info_set(plan, info);
+    PRLE_TRY(info_set(plan, info));
     for (int i = plan->n_forward; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
 

@@ -30,8 +30,9 @@ typedef struct prle_plan_opts {
 } prle_plan_opts;
 
 /**
- * Plans `model` on `device`. The plan borrows both; the model's buffers must stay where they are (call prle_model_grads_require
- * before a plan with param_grads). Log subsystem "plan" says at debug what was chosen and why.
+ * Plans `model` on `device`: the one the model is placed on (prle_model_place), or the processor. The plan borrows both; the
+ * model's buffers must stay where they are (call prle_model_grads_require before a plan with param_grads). Log subsystem "plan"
+ * says at debug what was chosen and why.
  *
  * Errors: PRLE_EINVAL (options that do not fit), PRLE_ENOTSUP, PRLE_ENOMEM. Not collective.
  */
@@ -39,9 +40,12 @@ PRLE_NODISCARD prle_status prle_plan_create(prle_plan **out, prle_model *model, 
                                             const prle_plan_opts *opts);
 void prle_plan_destroy(prle_plan *plan); /* NULL is fine */
 
-/** Where the caller writes the batch before forward: [B,C,H,W] plain, float (double when the plan is F64). Contents do not
- * survive forward. */
+/** Where the batch is before forward: [B,C,H,W] plain, float (double when the plan is F64), in the device's memory, as all the
+ * pointers below. Contents do not survive forward. */
 void *prle_plan_input(prle_plan *plan);
+
+/** The batch: n images of the host's memory, [n,C,H,W]; the rest of the plan's batch becomes zero. images is free on return. */
+PRLE_NODISCARD prle_status prle_plan_input_set(prle_plan *plan, const void *images, int64_t n);
 
 /** Computes every kept value. info: n_valid, dropout keys; NULL means the whole batch, seed 0. Allocates nothing. Collective with
  * bn_comm. */
@@ -50,6 +54,9 @@ PRLE_NODISCARD prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_
 /** A kept node's value after forward, plain, float or double, [B,...]; NULL when the node is not kept. Borrowed. */
 const void *prle_plan_value(const prle_plan *plan, prle_node node);
 const void *prle_plan_output(const prle_plan *plan); /* logits [B, classes] */
+
+/** The first n rows of logits after forward, into the host's memory: [n, classes]. */
+PRLE_NODISCARD prle_status prle_plan_output_get(const prle_plan *plan, void *logits, int64_t n);
 
 /** Where the caller writes d loss / d logits [B, classes] after forward and before backward; float or double. */
 void *prle_plan_seed(prle_plan *plan);

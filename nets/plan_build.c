@@ -247,8 +247,7 @@ static prle_status kept_build(prle_plan *plan)
 }
 
 /* Plans a sum of two tensors of one layout; p has room for the agreement. */
-static prle_status sum_plan(prle_plan *plan, const prle_op_impl *const *impls, const prle_layout *layout, prle_op_plan *p,
-                            plan_step *s)
+static prle_status sum_plan(prle_plan *plan, const prle_layout *layout, prle_op_plan *p, plan_step *s)
 {
     const prle_op_desc desc = {.kind = PRLE_OP_ADD,
                                .n_in = 2,
@@ -259,7 +258,7 @@ static prle_status sum_plan(prle_plan *plan, const prle_op_impl *const *impls, c
 
     memset(p, 0, sizeof *p);
     p->in[0] = p->in[1] = *layout;
-    PRLE_TRY(prle_op_choose(impls, &desc, &s->impl));
+    PRLE_TRY(prle_op_choose(plan->device->impls, &desc, &s->impl));
     PRLE_TRY(s->impl->plan(&desc, PRLE_PASS_FORWARD, p));
     step_planned(plan, s, p);
     return PRLE_OK;
@@ -277,7 +276,7 @@ static prle_status gradient_add(prle_plan *plan, prle_node node, const prle_layo
     if (before < 0)
         return PRLE_OK;
     const prle_layout first = plan->copies[before].layout;
-    PRLE_TRY(sum_plan(plan, plan->device->impls, &first, p, &s));
+    PRLE_TRY(sum_plan(plan, &first, p, &s));
     PRLE_TRY(copy_in_layout(plan, before, &p->in[0], false, &sum));
     PRLE_TRY(copy_in_layout(plan, index, &p->in[1], false, &other));
     s.in[0] = in_buffer(sum);
@@ -326,7 +325,7 @@ static prle_status dparam_collect(prle_plan *plan, prle_node node, int segment, 
         from = in_buffer(temporary);
     }
     PRLE_TRY(PRLE_NEW(p, 1));
-    const prle_status st = sum_plan(plan, prle_device_cpu_ref()->impls, &plain, p, &s); /* the reference adds in place */
+    const prle_status st = sum_plan(plan, &plain, p, &s);
     prle_free(p);
     PRLE_TRY(st);
     s.in[0] = s.out = to;

@@ -86,9 +86,10 @@ struct prle_plan {
     prle_model *model;
     const prle_device *device;
     prle_plan_opts opts;
-    prle_dtype compute; /* F32 or F64 */
-    prle_dtype memory;  /* of operators: BF16 when the plan is BF16 and the device has it, else compute */
-    uint64_t version;   /* of the model when the weights were packed */
+    prle_dtype compute;            /* F32 or F64 */
+    void *weights, *grads, *stats; /* the model's, in the device's memory */
+    prle_dtype memory;             /* of operators: BF16 when the plan is BF16 and the device has it, else compute */
+    uint64_t version;              /* of the model when the weights were packed */
 
     int n_groups, n_copies, n_buffers, n_steps, n_forward, n_packed, n_packs;
     plan_group *groups;

@@ -24,6 +24,18 @@ static prle_status cpu_zero(void *ptr, size_t n_bytes)
     return PRLE_OK;
 }
 
+static prle_status cpu_scale(void *values, int64_t n, prle_dtype dtype, double factor)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++) {
+        if (dtype == PRLE_F64)
+            ((double *)values)[i] *= factor;
+        else
+            ((float *)values)[i] *= (float)factor;
+    }
+    return PRLE_OK;
+}
+
 static const prle_device cpu = {.name = "cpu",
                                 .impls = best_first,
                                 .has_bf16 = prle_dnnl_has_bf16,
@@ -31,14 +43,22 @@ static const prle_device cpu = {.name = "cpu",
                                 .free = prle_free,
                                 .zero = cpu_zero,
                                 .copy_in = cpu_copy,
-                                .copy_out = cpu_copy};
+                                .copy_out = cpu_copy,
+                                .host_memory = true,
+                                .fold = prle_fold,
+                                .scale = cpu_scale,
+                                .steps_ahead = 1};
 static const prle_device cpu_ref = {.name = "cpu",
                                     .impls = reference,
                                     .alloc = cpu_alloc,
                                     .free = prle_free,
                                     .zero = cpu_zero,
                                     .copy_in = cpu_copy,
-                                    .copy_out = cpu_copy};
+                                    .copy_out = cpu_copy,
+                                    .host_memory = true,
+                                    .fold = prle_fold,
+                                    .scale = cpu_scale,
+                                    .steps_ahead = 1};
 
 const prle_device *prle_device_cpu(void) { return &cpu; }
 const prle_device *prle_device_cpu_ref(void) { return &cpu_ref; }

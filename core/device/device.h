@@ -1,5 +1,7 @@
 /* device.h - where tensors live and what runs on them there. */
 #pragma once
+#include "core/comm.h"
+#include "core/op/fold.h"
 #include "core/op/op.h"
 
 #ifdef __cplusplus
@@ -20,6 +22,16 @@ typedef struct prle_device {
     prle_status (*copy_in)(void *to_device, const void *from_host, size_t n_bytes); /* from_host is free when it returns */
     prle_status (*copy_out)(void *to_host, const void *from_device, size_t n_bytes);
     prle_status (*wait)(void); /* until all queued work is done; NULL: nothing is queued */
+    bool host_memory;          /* its memory is the host's: pointers may be followed, nothing is copied */
+    /* What changes from run to run, for a batch of that many samples, comes to where operators read it; NULL: they read
+     * prle_op_args.info. PRLE_ENOTSUP for a batch the device has no room for. */
+    prle_status (*run_info)(const prle_op_run_info *info, int64_t batch);
+    prle_status (*fold)(const prle_fold_args *args); /* fold.h; pointers into the device's memory */
+    prle_status (*scale)(void *values, int64_t n, prle_dtype dtype, double factor); /* values [n] *= factor */
+    /* A communicator of the same ranks whose sums are in the device's memory; NULL: the host's serves. Collective. */
+    prle_status (*comm_create)(prle_comm **out, prle_comm *host);
+    int steps_ahead; /* training steps worth queueing before their results are read; 1 where nothing is queued */
+    const struct prle_learn_ops *learn; /* training (nets/learn_impl.h); NULL: in the host's memory, or not at all */
 } prle_device;
 
 /** oneDNN where it can, plain C where it cannot; F64 is all plain C, the oracle. */
@@ -27,6 +39,17 @@ const prle_device *prle_device_cpu(void);
 
 /** The same buffers with the plain C reference operators only. */
 const prle_device *prle_device_cpu_ref(void);
+
+static inline prle_status prle_device_wait(const prle_device *device) { return device->wait != NULL ? device->wait() : PRLE_OK; }
+
+/** *out sums in the device's memory: `host` itself (destroy it all the same, with prle_device_comm_destroy) where that is the
+ * host's, or there is one rank. PRLE_ENOTSUP where the device has no communicator. Collective. */
+PRLE_NODISCARD prle_status prle_device_comm(const prle_device *device, prle_comm **out, prle_comm *host);
+void prle_device_comm_destroy(prle_comm *comm, const prle_comm *host); /* NULL is fine */
+
+/** *out = `there` itself where the device's memory is the host's, else `room` with a copy of it. */
+PRLE_NODISCARD prle_status prle_device_view(const prle_device *device, const void **out, const void *there, size_t n_bytes,
+                                            void *room);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/device/flat_cuda.h"
 #include "core/log.h"
+#include "core/op/fold_cuda.h"
 
 enum { N_STAGES = 2, STAGE_BYTES = 4 << 20, BLAS_WORKSPACE_BYTES = 32 << 20 /* what NVIDIA advises for Hopper */ };
 
@@ -21,8 +23,10 @@ static struct {
     stage stages[N_STAGES];
     int next;
     void *blas_workspace;
-    prle_cuda_run *run;
+    prle_cuda_run *run, run_staged; /* of the GPU; what is copied there next */
 } gpu;
+
+static const prle_device device;
 
 prle_status prle_cuda_status(cudaError_t error, const char *call, const char *file, int line, const char *func)
 {
@@ -153,7 +157,38 @@ static prle_status cuda_wait(void)
     return PRLE_OK;
 }
 
+static prle_status cuda_scale(void *values, int64_t n, prle_dtype dtype, double factor)
+{
+    PRLE_CHECK(dtype == PRLE_F32, PRLE_ENOTSUP, "%s: numbers in %s", device.name, prle_dtype_name(dtype));
+    PRLE_CUDA(prle_scale_cuda(values, n, (float)factor, gpu.pub.compute));
+    return PRLE_OK;
+}
+
+static prle_status cuda_fold(const prle_fold_args *args)
+{
+    PRLE_CHECK(args->dtype == PRLE_F32, PRLE_ENOTSUP, "%s: weights in %s", device.name, prle_dtype_name(args->dtype));
+    PRLE_CUDA(prle_fold_cuda(args, gpu.pub.compute));
+    return PRLE_OK;
+}
+
+/* Only the samples there are. */
+static prle_status cuda_run_info(const prle_op_run_info *info, int64_t batch)
+{
+    prle_cuda_run *run = &gpu.run_staged;
+
+    PRLE_CHECK(batch <= PRLE_CUDA_MAX_BATCH, PRLE_ENOTSUP, "a batch of %lld on one GPU: at most %d", (long long)batch,
+               PRLE_CUDA_MAX_BATCH);
+    run->n_valid = info->n_valid;
+    run->seed = info->seed;
+    run->epoch = info->epoch;
+    for (int64_t i = 0; i < batch; i++)
+        run->samples[i] = info->samples != NULL && i < info->n_valid ? info->samples[i] : (uint64_t)i;
+    return cuda_copy_in(gpu.run, run, offsetof(prle_cuda_run, samples) + (size_t)batch * sizeof *run->samples);
+}
+
 static bool has_bf16(void) { return true; }
+
+extern const struct prle_learn_ops prle_cuda_learn; /* nets/learn_cuda.c */
 
 static const prle_device device = {.name = "cuda",
                                    .impls = prle_cuda_impls,
@@ -163,7 +198,12 @@ static const prle_device device = {.name = "cuda",
                                    .zero = cuda_zero,
                                    .copy_in = cuda_copy_in,
                                    .copy_out = cuda_copy_out,
-                                   .wait = cuda_wait};
+                                   .wait = cuda_wait,
+                                   .run_info = cuda_run_info,
+                                   .fold = cuda_fold,
+                                   .scale = cuda_scale,
+                                   .steps_ahead = 8,
+                                   .learn = &prle_cuda_learn};
 
 const prle_device *prle_cuda_device(void) { return &device; }
 

@@ -17,7 +17,7 @@ extern "C" {
  *   BATCH_NORM  out = act( gamma (in0 - mean)/sqrt(var+eps) + beta + in1 )   batch_norm.h
  *   ACT         out = f(in0)                                     act.h
  *   POOL        max or average over windows, or the mean of the whole image    pool.h
- *   ADD         out = in0 + in1
+ *   ADD         out = in0 + in1; out may be in0 itself, in one layout
  *   CONCAT      along channels
  *   GATE        out[b,c,h,w] = in0[b,c,h,w] in1[b,c,0,0]; in1 [B,C,1,1]: the excitation of Hu et al., arXiv 1709.01507
  *   LINEAR      out[b,k] = sum_c in0[b,c] weight[k,c] + bias[k]; parameters weight [K,C], bias [K]

@@ -7,12 +7,13 @@
 
 /** What is measured, from the command line. */
 typedef struct prle_bench_opts {
-    int64_t size, batch; /* images of size x size, batch at a time */
-    int rounds;          /* the median of so many is reported */
-    double seconds;      /* of a cell: all its rounds together, after a first run that is not counted */
-    bool ceiling;        /* also the best of the convolutions alone */
-    bool nodes;          /* ops: every step, not only kinds of operators */
-    int threads;         /* said in the answer */
+    const prle_device *device; /* of suites of networks; in f64 they take the processor */
+    int64_t size, batch;       /* images of size x size, batch at a time */
+    int rounds;                /* the median of so many is reported */
+    double seconds;            /* of a cell: all its rounds together, after a first run that is not counted */
+    bool ceiling;              /* also the best of the convolutions alone */
+    bool nodes;                /* ops: every step, not only kinds of operators */
+    int threads;               /* said in the answer */
     uint64_t seed;
     const char *data, *maps; /* of loader and run; NULL: made up */
 } prle_bench_opts;

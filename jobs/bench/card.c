@@ -8,7 +8,8 @@
 #include "core/table.h"
 #include "jobs/bench/subject.h"
 
-/* A device whose memory is not there: a plan on it can be made, and asked what it would take, but not run. */
+/* A device whose memory is not there: a plan on it can be made, and asked what it would take, but not run. The model is placed on
+ * the real one. */
 static prle_status nothing_alloc(size_t n_bytes, void **out)
 {
     static char nowhere;
@@ -23,7 +24,7 @@ static prle_status arena_of(prle_model *model, const prle_bench_opts *o, prle_dt
 {
     const prle_plan_opts opts = {
         .batch = o->batch, .dtype = dtype, .batch_stats = training, .dropout = training, .param_grads = training};
-    prle_device device = *prle_device_cpu();
+    prle_device device = *model->device;
     prle_plan *plan = NULL;
 
     device.alloc = nothing_alloc;
@@ -41,6 +42,7 @@ static prle_status memory(prle_card_run *run, const prle_bench_opts *o, const ch
     prle_status st = PRLE_OK;
 
     PRLE_TRY(prle_model_create(&model, net, &opts, run->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
+    PRLE_TRY_OUT(prle_model_place(model, prle_subject_device(o, run->dtype)));
     PRLE_TRY_OUT(prle_model_grads_require(model));
     PRLE_TRY_OUT(arena_of(model, o, run->dtype, false, &run->inference_bytes));
     PRLE_TRY_OUT(arena_of(model, o, run->dtype, true, &run->training_bytes));

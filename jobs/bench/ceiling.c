@@ -8,22 +8,23 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/op/cost.h"
-#include "jobs/bench/bench.h"
+#include "jobs/bench/subject.h"
 
 enum { MAX_RUNS = 20, MAX_BUFFERS = 24 };
 static const double budget_s = 0.2; /* of a convolution and pass */
 
 /* Buffers of one pass. */
 typedef struct pool {
+    const prle_device *device;
     int n;
     void *buffer[MAX_BUFFERS];
 } pool;
 
 static prle_status take(pool *p, size_t n_bytes, void **out)
 {
-    PRLE_TRY(prle_alloc(n_bytes, 1, (prle_any_ptr *)out));
+    PRLE_TRY(p->device->alloc(n_bytes, out));
     p->buffer[p->n++] = *out;
-    return PRLE_OK;
+    return p->device->zero(*out, n_bytes);
 }
 
 static prle_status take_all(pool *p, const prle_op_desc *desc, const prle_op_plan *plan, prle_op_args *args)
@@ -54,37 +55,41 @@ static void offer(const prle_op_desc *desc, bool training, prle_op_plan *plan)
         plan->param[i] = plan->dparam[i] = prle_layout_plain(desc->dtype, &desc->param[i]);
 }
 
-static prle_status best_of(const prle_op_impl *impl, const void *state, prle_op_pass pass, const prle_op_args *args, double *best)
+static prle_status best_of(const prle_device *device, const prle_op_impl *impl, const void *state, prle_op_pass pass,
+                           const prle_op_args *args, double *best)
 {
     const double begin = prle_clock_s();
 
     PRLE_TRY(impl->run(state, pass, args)); /* touches every page */
+    PRLE_TRY(prle_device_wait(device));
     *best = HUGE_VAL;
     for (int i = 0; i < MAX_RUNS && (i < 2 || prle_clock_s() - begin < budget_s); i++) {
         const double before = prle_clock_s();
         PRLE_TRY(impl->run(state, pass, args));
+        PRLE_TRY(prle_device_wait(device));
         *best = fmin(*best, prle_clock_s() - before);
     }
     return PRLE_OK;
 }
 
-static prle_status time_pass(const prle_op_desc *desc, prle_op_pass pass, bool training, double *seconds)
+static prle_status time_pass(const prle_device *device, const prle_op_desc *desc, prle_op_pass pass, bool training,
+                             double *seconds)
 {
     const prle_op_run_info info = {.n_valid = desc->in[0].dim[0]};
     const prle_op_impl *impl = NULL;
     prle_op_args args = {.info = &info};
     prle_op_plan plan;
-    pool p = {0};
+    pool p = {.device = device};
     prle_status st = PRLE_OK;
 
     offer(desc, training, &plan);
-    PRLE_TRY(prle_op_choose(prle_device_cpu()->impls, desc, &impl));
+    PRLE_TRY(prle_op_choose(device->impls, desc, &impl));
     PRLE_TRY(impl->plan(desc, pass, &plan));
     PRLE_TRY_OUT(take_all(&p, desc, &plan, &args));
-    PRLE_TRY_OUT(best_of(impl, plan.state, pass, &args, seconds));
+    PRLE_TRY_OUT(best_of(device, impl, plan.state, pass, &args, seconds));
 out:
     for (int i = 0; i < p.n; i++)
-        prle_free(p.buffer[i]);
+        device->free(p.buffer[i]);
     if (impl->destroy != NULL)
         impl->destroy(plan.state);
     else
@@ -104,13 +109,13 @@ static void say(const prle_op_desc *desc, prle_op_pass pass, double seconds)
 }
 
 /* Nobody asks for the gradient of the pictures. */
-static prle_status time_node(const prle_op_desc *desc, bool first, bool training, double *sum)
+static prle_status time_node(const prle_device *device, const prle_op_desc *desc, bool first, bool training, double *sum)
 {
     for (int pass = PRLE_PASS_FORWARD; pass < PRLE_N_PASSES; pass++) {
         double seconds = 0;
         if (pass != PRLE_PASS_FORWARD && (!training || (pass == PRLE_PASS_BACKWARD && first)))
             continue;
-        PRLE_TRY(time_pass(desc, (prle_op_pass)pass, training, &seconds));
+        PRLE_TRY(time_pass(device, desc, (prle_op_pass)pass, training, &seconds));
         say(desc, (prle_op_pass)pass, seconds);
         *sum += seconds;
     }
@@ -120,11 +125,14 @@ static prle_status time_node(const prle_op_desc *desc, bool first, bool training
 /* The convolution of a node as the plan has it, batch norm folded away. */
 static prle_status describe(const prle_graph_node *node, const prle_bench_opts *o, prle_dtype dtype, prle_op_desc *out)
 {
+    const prle_device *device = prle_subject_device(o, dtype);
+    const bool bf16 = dtype == PRLE_BF16 && device->has_bf16 != NULL && device->has_bf16(); /* as plan.c decides */
+
     *out = node->desc;
     for (int i = 0; i < out->n_in; i++)
         out->in[i].dim[0] = o->batch;
     out->dtype = dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
-    out->memory = dtype == PRLE_BF16 && prle_device_cpu()->has_bf16() ? PRLE_BF16 : out->dtype; /* as plan.c decides */
+    out->memory = bf16 ? PRLE_BF16 : out->dtype;
     return prle_op_infer(out);
 }
 
@@ -143,7 +151,8 @@ static prle_status ceiling(const prle_graph *g, const prle_bench_opts *o, prle_d
         while (memcmp(&seen[at], &seen[n], sizeof *seen) != 0)
             at++;
         if (at == n)
-            PRLE_TRY(time_node(&seen[n], g->node[g->node[i].in[0]].desc.kind == PRLE_OP_INPUT, training, &seconds[n]));
+            PRLE_TRY(time_node(prle_subject_device(o, dtype), &seen[n], g->node[g->node[i].in[0]].desc.kind == PRLE_OP_INPUT,
+                               training, &seconds[n]));
         *sum += seconds[at];
         n += at == n;
     }

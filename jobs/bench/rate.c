@@ -28,16 +28,16 @@ prle_status prle_rate_measure(prle_rate *out, const prle_bench_opts *o, double u
     double rate[MAX_ROUNDS];
 
     PRLE_TRY(run(ctx)); /* touches every page, packs weights, fills caches */
+    PRLE_TRY(prle_device_wait(o->device));
     for (int r = 0; r < rounds; r++) {
         const double begin = prle_clock_s();
-        double spent;
         int n = 0;
         do {
             PRLE_TRY(run(ctx));
             n++;
-            spent = prle_clock_s() - begin;
-        } while (spent < o->seconds / rounds);
-        rate[r] = n * units / spent;
+        } while (prle_clock_s() - begin < o->seconds / rounds);
+        PRLE_TRY(prle_device_wait(o->device));
+        rate[r] = n * units / (prle_clock_s() - begin);
     }
     out->median = prle_bench_median(rate, rounds);
     out->low = rate[0];

@@ -28,21 +28,32 @@ static prle_status images_make(prle_subject *s, const prle_bench_opts *o)
 static prle_status training_make(prle_subject *s)
 {
     const prle_optim_opts adam = PRLE_OPTIM_OPTS_DEFAULT;
+    const prle_learn_opts learn = {.max_batch = s->batch, .n_pending = PRLE_TRAIN_MAX_PENDING};
 
     PRLE_TRY(prle_optim_create(&s->optim, s->model, &adam));
+    PRLE_TRY(prle_learner_create(&s->learner, s->model, s->optim, &learn));
     PRLE_TRY(
         prle_grad_sum_create(&s->grad_sum, prle_comm_self(), s->model->grads, s->model->graph->n_weights, s->model->dtype, NULL));
     PRLE_TRY(PRLE_NEW(s->ones, s->batch));
     PRLE_TRY(PRLE_NEW(s->samples, s->batch));
     PRLE_TRY(PRLE_NEW(s->masked, s->batch));
-    s->step = (prle_train_step){
-        .comm = prle_comm_self(), .model = s->model, .optim = s->optim, .grad_sum = s->grad_sum, .class_weight = {1, 1}};
+    s->step = (prle_train_step){.comm = prle_comm_self(),
+                                .device_comm = prle_comm_self(),
+                                .model = s->model,
+                                .learner = s->learner,
+                                .grad_sum = s->grad_sum,
+                                .class_weight = {1, 1}};
     PRLE_TRY(PRLE_NEW(s->step.weights, s->batch));
     for (int64_t i = 0; i < s->batch; i++) {
         s->ones[i] = 1;
         s->samples[i] = (uint64_t)i;
     }
     return PRLE_OK;
+}
+
+const prle_device *prle_subject_device(const prle_bench_opts *o, prle_dtype dtype)
+{
+    return dtype == PRLE_F64 ? prle_device_cpu() : o->device;
 }
 
 prle_status prle_subject_init(prle_subject *s, const prle_bench_opts *o, const char *net, prle_dtype dtype,
@@ -55,6 +66,7 @@ prle_status prle_subject_init(prle_subject *s, const prle_bench_opts *o, const c
 
     s->batch = o->batch;
     PRLE_TRY(prle_model_create(&s->model, net, &opts, dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
+    PRLE_TRY(prle_model_place(s->model, prle_subject_device(o, dtype)));
     prle_model_init(s->model, o->seed);
     PRLE_TRY(images_make(s, o));
     if (training) {
@@ -62,7 +74,7 @@ prle_status prle_subject_init(prle_subject *s, const prle_bench_opts *o, const c
         PRLE_TRY(training_make(s));
     }
     if (what != PRLE_SUBJECT_BARE)
-        PRLE_TRY(prle_plan_create(&s->plan, s->model, prle_device_cpu(), &plan));
+        PRLE_TRY(prle_plan_create(&s->plan, s->model, s->model->device, &plan));
     return PRLE_OK;
 }
 
@@ -70,6 +82,7 @@ void prle_subject_deinit(prle_subject *s)
 {
     prle_plan_destroy(s->plan);
     prle_grad_sum_destroy(s->grad_sum);
+    prle_learner_destroy(s->learner);
     prle_optim_destroy(s->optim);
     prle_model_destroy(s->model);
     prle_free(s->step.weights);
@@ -84,10 +97,8 @@ void prle_subject_deinit(prle_subject *s)
 prle_status prle_subject_infer(void *subject)
 {
     prle_subject *s = subject;
-    const prle_net_opts *net = &s->model->opts;
 
-    memcpy(prle_plan_input(s->plan), s->images,
-           (size_t)(s->batch * 3 * net->height * net->width) * prle_dtype_bytes(s->model->dtype));
+    PRLE_TRY(prle_plan_input_set(s->plan, s->images, s->batch));
     return prle_plan_forward(s->plan, NULL);
 }
 
@@ -97,7 +108,9 @@ prle_status prle_subject_train(void *subject)
     const double lr = 2e-4; /* the paper's */
     const prle_batch batch = {
         .n = s->batch, .images = s->images, .labels = s->labels, .weights = s->ones, .samples = s->samples, .masked = s->masked};
-    prle_train_step_result r;
+    prle_train_step_result r[PRLE_TRAIN_MAX_PENDING];
+    int n = 0;
 
-    return prle_train_step_run(&s->step, s->plan, s->batch, &batch, s->batch, 0, lr, &r);
+    PRLE_TRY(prle_train_step_run(&s->step, s->plan, s->batch, &batch, s->batch, 0, lr));
+    return s->step.n_pending >= s->model->device->steps_ahead ? prle_train_step_results(&s->step, r, &n) : PRLE_OK;
 }

@@ -11,6 +11,7 @@ typedef struct prle_subject {
     uint8_t *labels; /* [batch] 0, 1, 0, ... */
     /* of training */
     prle_optim *optim;
+    prle_learner *learner;
     prle_grad_sum *grad_sum;
     prle_train_step step;
     double *ones;      /* [batch] */
@@ -24,6 +25,9 @@ PRLE_NODISCARD prle_status prle_subject_init(prle_subject *s, const prle_bench_o
                                              prle_subject_what what);
 void prle_subject_deinit(prle_subject *s);
 
-/* One run each; the context is the subject. */
+/** Where a network of that type runs. */
+const prle_device *prle_subject_device(const prle_bench_opts *o, prle_dtype dtype);
+
+/* One run each, or a queued one (prle_device_wait); the context is the subject. */
 prle_status prle_subject_infer(void *subject);
 prle_status prle_subject_train(void *subject);

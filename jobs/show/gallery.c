@@ -60,8 +60,12 @@ static prle_status cams_open(prle_gallery *g)
 
 static prle_status looks_create(prle_gallery *g)
 {
-    const prle_look_opts look = {
-        .batch = 1, .dtype = g->opts.dtype, .maps = true, .method = g->opts.method, .target = g->opts.target};
+    const prle_look_opts look = {.device = g->opts.device,
+                                 .batch = 1,
+                                 .dtype = g->opts.dtype,
+                                 .maps = true,
+                                 .method = g->opts.method,
+                                 .target = g->opts.target};
 
     PRLE_TRY(PRLE_NEW(g->look, g->opts.models->n));
     PRLE_TRY(PRLE_NEW(g->scores, g->opts.models->n));

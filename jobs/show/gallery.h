@@ -7,6 +7,7 @@
 #include "jobs/look.h"
 
 typedef struct prle_gallery_opts {
+    const prle_device *device;  /* of the models */
     const char *data;           /* face store */
     const char *maps;           /* maps.h5, or NULL */
     const prle_strings *cams;   /* files of zoo members */

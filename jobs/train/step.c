@@ -2,9 +2,6 @@
 #include "jobs/train/step.h"
 
 #include <math.h>
-#include <string.h>
-
-#include "nets/loss.h"
 
 static prle_status grads_ready(void *ctx, int64_t offset, int64_t n)
 {
@@ -15,76 +12,70 @@ static prle_status grads_ready(void *ctx, int64_t offset, int64_t n)
 /* Local statistics differ between ranks: the mean, weighted by their shares, so that all ranks hold the same. */
 static prle_status stats_average(const prle_train_step *s, double share)
 {
-    const int64_t n = s->model->graph->n_stats;
+    prle_model *model = s->model;
+    const int64_t n = model->graph->n_stats;
 
     if (s->comm->size == 1 || s->sync_bn)
         return PRLE_OK;
-    s->model->version++;
-    for (int64_t i = 0; i < n; i++) {
-        if (s->model->dtype == PRLE_F64)
-            ((double *)s->model->stats)[i] *= share;
-        else
-            ((float *)s->model->stats)[i] *= (float)share;
-    }
-    return prle_comm_sum(s->comm, s->model->stats, n, s->model->dtype, "running statistics");
+    PRLE_TRY(model->device->scale(model->there.stats, n, model->dtype, share));
+    prle_model_moved(model, model->device);
+    return prle_comm_sum(s->device_comm, model->there.stats, n, model->dtype, "running statistics");
 }
 
-static void batch_into_plan(const prle_train_step *s, prle_plan *plan, int64_t plan_batch, const prle_batch *batch)
+static void weights_of(const prle_train_step *s, const prle_batch *batch)
 {
-    const prle_net_opts *net = &s->model->opts;
-    const size_t image_bytes = (size_t)(3 * net->height * net->width) * prle_dtype_bytes(s->model->dtype);
-
-    if (batch->n > 0)
-        memcpy(prle_plan_input(plan), batch->images, (size_t)batch->n * image_bytes);
-    else
-        memset(prle_plan_input(plan), 0, (size_t)plan_batch * image_bytes);
-}
-
-/* Loss of this rank's samples and the seed of backward; a rank without samples has a seed of zeros. */
-static double loss_and_seed(const prle_train_step *s, prle_plan *plan, int64_t plan_batch, const prle_batch *batch, double scale)
-{
-    const int64_t classes = s->model->opts.classes;
-    const size_t seed_bytes = (size_t)(plan_batch * classes) * prle_dtype_bytes(s->model->dtype);
-
-    if (batch->n == 0) {
-        memset(prle_plan_seed(plan), 0, seed_bytes);
-        return 0;
-    }
     for (int64_t i = 0; i < batch->n; i++)
         s->weights[i] = batch->weights[i] * s->class_weight[batch->labels[i]];
-    return prle_loss(prle_plan_output(plan), batch->n, classes, s->model->dtype, batch->labels, s->weights, scale,
-                     prle_plan_seed(plan));
 }
 
-/* All ranks have the same gradient, and so agree. */
-static prle_status clip(const prle_train_step *s, double *norm)
-{
-    *norm = prle_grad_norm(s->model);
-    PRLE_CHECK(isfinite(*norm), PRLE_ENUMERIC, "the gradient is not finite; a lower --lr may help");
-    if (s->clip_norm > 0 && *norm > s->clip_norm)
-        prle_grad_scale(s->model, s->clip_norm / *norm);
-    return PRLE_OK;
-}
-
-prle_status prle_train_step_run(const prle_train_step *s, prle_plan *plan, int64_t plan_batch, const prle_batch *batch,
-                                int64_t n_global, uint32_t epoch, double lr, prle_train_step_result *out)
+prle_status prle_train_step_run(prle_train_step *s, prle_plan *plan, int64_t plan_batch, const prle_batch *batch,
+                                int64_t n_global, uint32_t epoch, double lr)
 {
     const prle_op_run_info info = {
         .n_valid = batch->n, .seed = s->seed, .epoch = epoch, .samples = batch->n > 0 ? batch->samples : NULL};
-    double sums[2] = {0, 0}, norm = 0;
+    const prle_learn_in in = {
+        .n = batch->n, .labels = batch->labels, .weights = s->weights, .scale = 1.0 / (double)n_global, .lr = lr};
 
-    batch_into_plan(s, plan, plan_batch, batch);
-    PRLE_TRY(prle_plan_forward(plan, &info));
-    sums[0] = loss_and_seed(s, plan, plan_batch, batch, 1.0 / (double)n_global);
+    weights_of(s, batch);
+    s->masked[s->n_pending] = 0;
     for (int64_t i = 0; i < batch->n; i++)
-        sums[1] += batch->masked[i];
+        s->masked[s->n_pending] += batch->masked[i];
+    PRLE_TRY(prle_learner_begin(s->learner, &in));
+    s->n_pending++;
+    PRLE_TRY(prle_plan_input_set(plan, batch->images, batch->n));
+    PRLE_TRY(prle_plan_forward(plan, &info));
+    PRLE_TRY(prle_learner_seed(s->learner, plan, plan_batch));
     PRLE_TRY(prle_plan_backward(plan, &info, grads_ready, s->grad_sum));
     PRLE_TRY(prle_grad_sum_wait(s->grad_sum));
     PRLE_TRY(stats_average(s, (double)batch->n / (double)n_global));
-    PRLE_TRY(prle_comm_sum(s->comm, sums, 2, PRLE_F64, "loss"));
-    PRLE_CHECK(isfinite(sums[0]), PRLE_ENUMERIC, "the loss is %g; a lower --lr may help", sums[0]);
-    PRLE_TRY(clip(s, &norm));
-    prle_optim_step(s->optim, s->model, lr);
-    *out = (prle_train_step_result){.loss = sums[0], .norm = norm, .n_masked = (int64_t)sums[1]};
+    return prle_learner_update(s->learner);
+}
+
+static prle_status result_check(const prle_train_step_result *r)
+{
+    PRLE_CHECK(isfinite(r->loss), PRLE_ENUMERIC, "the loss is %g; a lower --lr may help", r->loss);
+    PRLE_CHECK(isfinite(r->norm), PRLE_ENUMERIC, "the gradient is not finite; a lower --lr may help");
+    return PRLE_OK;
+}
+
+prle_status prle_train_step_results(prle_train_step *s, prle_train_step_result out[PRLE_TRAIN_MAX_PENDING], int *n)
+{
+    prle_learn_out local[PRLE_TRAIN_MAX_PENDING];
+    double sums[2 * PRLE_TRAIN_MAX_PENDING];
+
+    *n = 0;
+    PRLE_TRY(prle_learner_results(s->learner, local, &s->n_pending));
+    for (int i = 0; i < s->n_pending; i++) {
+        sums[2 * i] = local[i].loss;
+        sums[2 * i + 1] = (double)s->masked[i];
+    }
+    if (s->n_pending > 0)
+        PRLE_TRY(prle_comm_sum(s->comm, sums, 2 * s->n_pending, PRLE_F64, "loss"));
+    for (int i = 0; i < s->n_pending; i++) {
+        out[i] = (prle_train_step_result){.loss = sums[2 * i], .norm = local[i].norm, .n_masked = (int64_t)sums[2 * i + 1]};
+        PRLE_TRY(result_check(&out[i]));
+        ++*n;
+    }
+    s->n_pending = 0;
     return PRLE_OK;
 }

@@ -24,10 +24,17 @@
 const char *const prle_balance_words[] = {
     [PRLE_BALANCE_NONE] = "none", [PRLE_BALANCE_WEIGHTS] = "weights", [PRLE_BALANCE_SAMPLES] = "samples", NULL};
 
+/* A step that was begun: what is known of it before its result. */
+typedef struct queued_step {
+    int64_t step, epoch_step, n; /* step: counted from 1; n: images of all ranks */
+    double lr;
+} queued_step;
+
 typedef struct trainer {
     const prle_train_opts *o;
     const prle_train_data *data;
     prle_comm *comm;
+    prle_comm *device_comm; /* the same ranks, sums in the device's memory */
 
     int64_t *train, *val; /* indices of images */
     int64_t n_train, n_val;
@@ -36,11 +43,14 @@ typedef struct trainer {
     prle_optim *optim;
     prle_plan *plan, *tail; /* of a whole step, and of the epoch's last one where it is smaller; either may be NULL */
     int64_t plan_batch, tail_batch;
+    prle_learner *learner;
     prle_sampler *sampler;
     prle_loader *loader;
     prle_grad_sum *grad_sum;
     prle_scorer *scorer;
     prle_train_step step;
+    queued_step queued[PRLE_TRAIN_MAX_PENDING]; /* steps whose results are outstanding */
+    int n_queued, n_ahead;                      /* n_ahead: so many of them are read together */
 
     prle_checkpointer *checkpointer;
     prle_checkpoint_info info;
@@ -117,6 +127,7 @@ static prle_status model_make(trainer *t)
     int n_loaded = 0;
 
     PRLE_TRY(prle_model_create(&t->model, t->o->net, &net, t->o->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
+    PRLE_TRY(prle_model_place(t->model, t->o->device));
     PRLE_TRY(prle_model_grads_require(t->model));
     prle_model_init(t->model, t->o->seed);
     if (t->o->init != NULL) {
@@ -139,17 +150,29 @@ static prle_status plans_make(trainer *t)
                            .batch_stats = true,
                            .dropout = true,
                            .param_grads = true,
-                           .bn_comm = t->o->sync_bn ? t->comm : NULL};
+                           .bn_comm = t->o->sync_bn ? t->device_comm : NULL};
 
     if (n >= t->o->batch) {
         opts.batch = t->plan_batch = share_of(t, t->o->batch);
-        PRLE_TRY(prle_plan_create(&t->plan, t->model, prle_device_cpu(), &opts));
+        PRLE_TRY(prle_plan_create(&t->plan, t->model, t->o->device, &opts));
     }
     if (ragged > 0) {
         opts.batch = t->tail_batch = share_of(t, ragged) > 0 ? share_of(t, ragged) : 1;
-        PRLE_TRY(prle_plan_create(&t->tail, t->model, prle_device_cpu(), &opts));
+        PRLE_TRY(prle_plan_create(&t->tail, t->model, t->o->device, &opts));
     }
-    return PRLE_NEW(t->step.weights, t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch);
+    return PRLE_OK;
+}
+
+static prle_status learner_make(trainer *t)
+{
+    const int64_t max_batch = t->plan_batch > t->tail_batch ? t->plan_batch : t->tail_batch;
+    const prle_learn_opts opts = {.max_batch = max_batch, .clip_norm = t->o->clip_norm, .n_pending = PRLE_TRAIN_MAX_PENDING};
+
+    t->n_ahead = t->o->metrics_every > 0 ? t->o->metrics_every : t->o->device->steps_ahead;
+    PRLE_CHECK(t->n_ahead <= PRLE_TRAIN_MAX_PENDING, PRLE_EINVAL, "option metrics-every = %d: at most %d", t->n_ahead,
+               PRLE_TRAIN_MAX_PENDING);
+    PRLE_TRY(prle_learner_create(&t->learner, t->model, t->optim, &opts));
+    return PRLE_NEW(t->step.weights, max_batch);
 }
 
 static prle_status loaders_make(trainer *t)
@@ -292,43 +315,57 @@ static prle_status checkpoint_save(trainer *t, bool best)
 
 /* ---- one step ---- */
 
-typedef struct step_result {
-    double loss, norm, lr;
-    int64_t n, n_masked; /* of all ranks */
-} step_result;
-
-/* One optimiser step on this rank's batch of a step with n_global samples over all ranks. */
-static prle_status step_run(trainer *t, const prle_batch *batch, int64_t n_global, int64_t total_steps, step_result *out)
+/* One optimiser step on this rank's batch of a step with n_global samples over all ranks; its result comes later. */
+static prle_status step_run(trainer *t, const prle_batch *batch, int64_t n_global, int64_t total_steps)
 {
     const bool whole = n_global == t->o->batch;
     const double lr = prle_schedule_lr(&t->o->schedule, t->state.step, total_steps, t->state.epoch);
-    prle_train_step_result r;
 
     if (prle_train_step_run(&t->step, whole ? t->plan : t->tail, whole ? t->plan_batch : t->tail_batch, batch, n_global,
-                            (uint32_t)t->state.epoch, lr, &r) != PRLE_OK)
+                            (uint32_t)t->state.epoch, lr) != PRLE_OK)
         return prle_error_prefix("epoch %" PRId64 ", step %" PRId64, t->state.epoch + 1, t->state.epoch_step);
-    *out = (step_result){.loss = r.loss, .norm = r.norm, .lr = lr, .n = n_global, .n_masked = r.n_masked};
+    t->queued[t->n_queued++] =
+        (queued_step){.step = t->state.step + 1, .epoch_step = t->state.epoch_step, .n = n_global, .lr = lr};
     return PRLE_OK;
 }
 
-static prle_status step_log(trainer *t, const step_result *r)
+static prle_status step_log(trainer *t, const queued_step *q, const prle_train_step_result *r)
 {
     prle_json_writer json = {0};
 
     prle_progress_note(t->progress, "loss %.4f", r->loss);
-    if (t->log == NULL || t->state.step % t->o->log_every != 0)
+    if (t->log == NULL || q->step % t->o->log_every != 0)
         return PRLE_OK;
     prle_json_begin_object(&json, NULL);
     prle_json_add_text(&json, "record", "step");
     prle_json_add_int(&json, "epoch", t->state.epoch + 1);
-    prle_json_add_int(&json, "step", t->state.step);
+    prle_json_add_int(&json, "step", q->step);
     prle_json_add_double(&json, "loss_nats", r->loss);
-    prle_json_add_double(&json, "lr", r->lr);
+    prle_json_add_double(&json, "lr", q->lr);
     prle_json_add_double(&json, "grad_norm", r->norm);
-    prle_json_add_int(&json, "samples", r->n);
+    prle_json_add_int(&json, "samples", q->n);
     prle_json_add_int(&json, "masked", r->n_masked);
     prle_json_end(&json);
     return prle_jsonl_append(t->log, &json);
+}
+
+/* Waits for the outstanding steps and counts them: the state is whole, and may go into a checkpoint, only then. */
+static prle_status results_read(trainer *t)
+{
+    prle_train_step_result results[PRLE_TRAIN_MAX_PENDING];
+    int n = 0;
+
+    if (prle_train_step_results(&t->step, results, &n) != PRLE_OK)
+        return prle_error_prefix("epoch %" PRId64 ", step %" PRId64, t->state.epoch + 1, t->queued[n].epoch_step);
+    PRLE_ASSERT(n == t->n_queued);
+    for (int i = 0; i < n; i++) {
+        t->state.epoch_loss += results[i].loss * (double)t->queued[i].n;
+        t->state.epoch_samples += t->queued[i].n;
+        t->state.epoch_masked += results[i].n_masked;
+        PRLE_TRY(step_log(t, &t->queued[i], &results[i]));
+    }
+    t->n_queued = 0;
+    return PRLE_OK;
 }
 
 /* ---- one epoch ---- */
@@ -451,17 +488,20 @@ static prle_status epoch_end(trainer *t)
     return checkpoint_save(t, best);
 }
 
-/* After a step: a checkpoint when it is time, or when the job is asked to stop. All ranks decide alike. */
+/* After a step: results when enough are outstanding, a checkpoint when it is time, or when the job is asked to stop. All ranks
+ * decide alike. */
 static prle_status step_end(trainer *t, bool last_of_epoch)
 {
     bool stopping = false;
     int64_t due = t->o->checkpoint_minutes > 0 && prle_clock_s() - t->last_checkpoint >= 60 * t->o->checkpoint_minutes;
 
     PRLE_TRY(prle_stop_requested(t->comm, &stopping));
-    if (stopping)
-        return stop(t);
     if (t->o->checkpoint_minutes > 0)
         PRLE_TRY(prle_comm_max_i64(t->comm, &due, 1, "checkpoint clock"));
+    if (stopping || due != 0 || last_of_epoch || t->n_queued >= t->n_ahead)
+        PRLE_TRY(results_read(t));
+    if (stopping)
+        return stop(t);
     return due != 0 && !last_of_epoch ? checkpoint_save(t, false) : PRLE_OK;
 }
 
@@ -470,24 +510,21 @@ static prle_status epoch_steps(trainer *t, int64_t total_steps)
 {
     const int64_t steps = prle_sampler_steps(t->sampler);
     const prle_batch *batch = NULL;
-    step_result r = {.n = 0};
 
     while (t->state.epoch_step < steps && t->state.step < total_steps) {
         const double before = prle_clock_s();
         PRLE_TRY(prle_loader_next(t->loader, &batch));
         const double begin = prle_clock_s();
-        PRLE_TRY(step_run(t, batch, prle_sampler_step(t->sampler, t->state.epoch_step).n_global, total_steps, &r));
+        const int64_t n_global = prle_sampler_step(t->sampler, t->state.epoch_step).n_global;
+        PRLE_TRY(step_run(t, batch, n_global, total_steps));
         t->report.loader_wait_seconds += begin - before;
-        t->report.step_seconds += prle_clock_s() - begin;
         t->state.step++;
         t->state.epoch_step++;
-        t->state.epoch_loss += r.loss * (double)r.n;
-        t->state.epoch_samples += r.n;
-        t->state.epoch_masked += r.n_masked;
-        t->report.images += r.n;
-        PRLE_TRY(step_log(t, &r));
-        prle_progress_add(t->progress, r.n);
-        PRLE_TRY(step_end(t, t->state.epoch_step == steps));
+        t->report.images += n_global;
+        prle_progress_add(t->progress, n_global);
+        const bool last = t->state.epoch_step == steps || t->state.step == total_steps;
+        PRLE_TRY(step_end(t, last));
+        t->report.step_seconds += prle_clock_s() - begin;
     }
     return PRLE_OK;
 }
@@ -535,8 +572,10 @@ static void trainer_deinit(trainer *t)
     prle_scorer_destroy(t->scorer);
     prle_loader_destroy(t->loader);
     prle_grad_sum_destroy(t->grad_sum);
+    prle_learner_destroy(t->learner);
     prle_plan_destroy(t->plan);
     prle_plan_destroy(t->tail);
+    prle_device_comm_destroy(t->device_comm, t->comm);
     prle_sampler_destroy(t->sampler);
     prle_optim_destroy(t->optim);
     prle_model_destroy(t->model);
@@ -551,13 +590,14 @@ static prle_status trainer_init(trainer *t)
     PRLE_CHECK(t->o->batch % t->comm->size == 0, PRLE_EINVAL,
                "a batch of %" PRId64 " cannot be shared equally by %d ranks; choose a multiple with --batch", t->o->batch,
                t->comm->size);
-    t->step = (prle_train_step){.comm = t->comm, .clip_norm = t->o->clip_norm, .sync_bn = t->o->sync_bn, .seed = t->o->seed};
+    t->step = (prle_train_step){.comm = t->comm, .device_comm = t->device_comm, .sync_bn = t->o->sync_bn, .seed = t->o->seed};
     PRLE_TRY(data_select(t));
     PRLE_TRY(sampler_make(t));
     PRLE_TRY(model_make(t));
-    t->step.model = t->model;
-    t->step.optim = t->optim;
     PRLE_TRY(plans_make(t));
+    PRLE_TRY(learner_make(t));
+    t->step.model = t->model;
+    t->step.learner = t->learner;
     PRLE_TRY(loaders_make(t));
     PRLE_TRY(leak_warn(t));
     if (t->comm->rank == 0)
@@ -573,10 +613,12 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     const double begin = prle_clock_s();
 
     PRLE_TRY(prle_stop_begin());
+    PRLE_TRY_OUT(prle_device_comm(opts->device, &t.device_comm, comm));
     st = trainer_init(&t);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
     PRLE_TRY_OUT(run_begin(&t));
-    PRLE_TRY_OUT(prle_grad_sum_create(&t.grad_sum, comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
+    PRLE_TRY_OUT(
+        prle_grad_sum_create(&t.grad_sum, t.device_comm, t.model->grads, t.model->graph->n_weights, t.model->dtype, &sum));
     t.step.grad_sum = t.grad_sum;
     t.last_checkpoint = prle_clock_s();
     PRLE_TRY_OUT(train(&t));

@@ -29,6 +29,7 @@ typedef struct prle_train_opts {
     bool resume;
     double checkpoint_minutes; /* between checkpoints inside an epoch; 0: only after epochs */
     int64_t log_every;         /* steps between records of log.jsonl */
+    int metrics_every;         /* steps between readings of loss and gradient norm, at most 64; 0: as the device is best used */
     int64_t max_frames;        /* of a video, evenly spaced; 0: all */
     int64_t eval_batch;        /* images a rank scores at a time */
     const char *init;          /* checkpoint or run folder to start from, or NULL */
@@ -37,6 +38,7 @@ typedef struct prle_train_opts {
     int loader_threads;
     prle_grad_sum_mode grad_sum;
     prle_dtype dtype; /* F32, BF16 or F64 */
+    const prle_device *device;
     uint64_t seed;
     int threads;        /* of each rank, recorded: a resumed run with other numbers rounds otherwise */
     const char *config; /* text of config.yaml, written at the start and compared on resume; NULL: none */

@@ -54,7 +54,7 @@ P
 
 # One step each: the plan's own order, every node by name.
 "$prle" bench ops --threads 1 --net meso4 --size 64 --batch 2 --seconds 0 --dtype f32 --nodes > "$tmp/out" 2> "$tmp/err" || complain "ops --nodes"
-for words in '^meso4 f32: a training step, ' '^conv3 conv2d ' '^adam +step '; do
+for words in '^meso4 f32: a training step, ' '^conv3 conv2d ' '^norm and adam +step '; do
     grep -qE "$words" "$tmp/out" || complain "ops --nodes does not show /$words/"
 done
 

@@ -75,8 +75,8 @@ expect 3 '' 'broken.yaml:2: ' "$prle" doctor --config "$tmp/broken.yaml"
 expect 1 '' 'nowhere.yaml: cannot open' "$prle" doctor --config "$tmp/nowhere.yaml"
 expect 2 '' '^prle doctor: log level "loud" is unknown' "$prle" doctor --log-level loud
 expect 2 '' '^prle doctor: log level "loud" is unknown' env PRLE_LOG=loud "$prle" doctor
-expect 2 '' '^prle doctor: option device = "cuda": this build has no CUDA plugin' "$prle" doctor --device cuda
-expect 2 '' 'debug jobs: .*PRLE_EINVAL' "$prle" doctor --device cuda --log-level debug
+expect 2 'libprle_cuda' '^prle doctor: option device = "cuda": /none/libprle_cuda.so is not there' env PRLE_CUDA_PLUGIN=/none/libprle_cuda.so "$prle" doctor --device cuda
+expect 2 '' 'debug jobs: .*PRLE_EINVAL' "$prle" predict --device cuda --dtype f64 x.jpg --model x --log-level debug
 expect 2 '' '^prle doctor: unexpected argument "x"' "$prle" doctor x
 expect 0 '^libraries +onednn ' '' "$prle" doctor
 
