@@ -7,15 +7,15 @@
  *
  * Saved for the backward pass: mean [C] and 1/sqrt(var+eps) [C] of the batch, double. */
 #include <math.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "core/op/channel_stats.h"
 #include "core/op/impls.h"
-#include "core/op/run.h"
+#include "core/op/plane.h"
 #include "core/op/util_dnnl.h"
-#include "core/simd.h"
 
-enum { GROUP_BYTES = 8 << 20, ROUND_UP = 16 };
+enum { GROUP_BYTES = 8 << 20, ROUND_UP = 16, LANES = PRLE_PLANE_LANES };
 
 typedef struct norm {
     prle_batch_norm_attrs attrs;
@@ -23,13 +23,8 @@ typedef struct norm {
     prle_dtype dtype; /* of images */
     int64_t n_blocks; /* of channels */
     int64_t group;    /* blocks at a time */
+    const prle_plane_kernels *kernels;
 } norm;
-
-/* What the loops need of a channel. d: gradient of the value before the relu. */
-typedef struct lanes {
-    float mean[RUN_LANES], scale[RUN_LANES], shift[RUN_LANES]; /* value = (x - mean) scale + shift */
-    float slope[RUN_LANES], offset[RUN_LANES];                 /* dx = ((d - offset) + (x - mean) slope) scale */
-} lanes;
 
 /* Per channel, rounded up to whole blocks: the arrays in `scratch`. */
 typedef struct sums {
@@ -78,7 +73,7 @@ static prle_status layouts(const prle_op_desc *desc, prle_op_pass pass, norm *s,
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
     const int64_t images = pass == PRLE_PASS_FORWARD ? 1 : 2; /* that both sweeps read */
-    norm s = {.attrs = desc->u.batch_norm}, *state = NULL;
+    norm s = {.attrs = desc->u.batch_norm, .kernels = prle_plane_kernels_get()}, *state = NULL;
 
     PRLE_TRY(layouts(desc, pass, &s, plan));
     s.n_blocks = (s.z.C + s.z.block - 1) / s.z.block;
@@ -92,171 +87,6 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
     return PRLE_OK;
 }
 
-/* --- the loops, over one run --------------------------------------------------------------------------------------------- */
-
-/* y = (x - mean) scale + shift */
-static inline void normalise(float *restrict y, const float *restrict x, const lanes *l, int64_t n)
-{
-    run_lanes mean, scale, shift, v;
-    int64_t i = 0;
-
-    memcpy(&mean, l->mean, sizeof mean);
-    memcpy(&scale, l->scale, sizeof scale);
-    memcpy(&shift, l->shift, sizeof shift);
-    for (; i + RUN_LANES <= n; i += RUN_LANES) {
-        memcpy(&v, x + i, sizeof v);
-        v = (v - mean) * scale + shift;
-        memcpy(y + i, &v, sizeof v);
-    }
-    for (; i < n; i++)
-        y[i] = (x[i] - l->mean[i % RUN_LANES]) * l->scale[i % RUN_LANES] + l->shift[i % RUN_LANES];
-}
-
-/* One plane: out = act(normalised x + r), r NULL without a residual. */
-PRLE_SIMD_CLONES
-static void plane_forward(const norm *s, const lanes *l, const void *x, const void *r, void *y, int64_t at)
-{
-    const int64_t end = at + s->z.plane * s->z.block;
-    float from[RUN_MAX], residual[RUN_MAX], to[RUN_MAX];
-
-    for (int64_t n = 0; at < end; at += n) {
-        n = end - at < RUN_MAX ? end - at : RUN_MAX;
-        float *out = run_write(to, y, s->dtype, at);
-        normalise(out, run_read(from, x, s->dtype, at, n), l, n);
-        if (r != NULL) {
-            const float *add = run_read(residual, r, s->dtype, at, n);
-            for (int64_t i = 0; i < n; i++)
-                out[i] += add[i];
-        }
-        if (s->attrs.act == PRLE_ACT_RELU)
-            for (int64_t i = 0; i < n; i++)
-                out[i] = out[i] < 0 ? 0 : out[i]; /* NaN stays */
-        run_written(out, y, s->dtype, at, n);
-    }
-}
-
-/* The images of a backward pass; y NULL where the relu is read off x, or where there is none. */
-typedef struct gradient {
-    const void *x, *y, *dy;
-    void *dx, *dr; /* NULL where nobody wants it */
-} gradient;
-
-static inline void mask(float *restrict d, const float *restrict dy, const float *restrict y, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        d[i] = y[i] > 0 ? dy[i] : 0;
-}
-
-/* d = dy where the relu let it through, else 0; in dy itself or in a buffer. x: already as floats */
-static inline const float *gate(float buffer[RUN_MAX], float widened[RUN_MAX], const norm *s, const lanes *l, const gradient *g,
-                                const float *x, int64_t at, int64_t n)
-{
-    const float *dy = run_read(widened, g->dy, s->dtype, at, n);
-    float value[RUN_MAX];
-    const float *y = value;
-
-    if (s->attrs.act != PRLE_ACT_RELU)
-        return dy;
-    if (g->y != NULL)
-        y = run_read(value, g->y, s->dtype, at, n);
-    else
-        normalise(value, x, l, n);
-    mask(buffer, dy, y, n);
-    return buffer;
-}
-
-/* sum[k] += d, dot[k] += d (x - mean) */
-static inline void add_products(double sum[RUN_LANES], double dot[RUN_LANES], const float *restrict d, const float *restrict x,
-                                const lanes *l, int64_t n)
-{
-    enum { CHAINS = 4 }; /* sums that do not wait for each other */
-    run_lanes mean, v, w, part[CHAINS] = {{0}}, part_dot[CHAINS] = {{0}};
-    float total[RUN_LANES], total_dot[RUN_LANES];
-    int64_t i = 0;
-
-    memcpy(&mean, l->mean, sizeof mean);
-    for (; i + CHAINS * RUN_LANES <= n; i += CHAINS * RUN_LANES)
-        for (int k = 0; k < CHAINS; k++) {
-            memcpy(&v, d + i + k * RUN_LANES, sizeof v);
-            memcpy(&w, x + i + k * RUN_LANES, sizeof w);
-            part[k] += v;
-            part_dot[k] += v * (w - mean);
-        }
-    v = (part[0] + part[1]) + (part[2] + part[3]);
-    w = (part_dot[0] + part_dot[1]) + (part_dot[2] + part_dot[3]);
-    memcpy(total, &v, sizeof v);
-    memcpy(total_dot, &w, sizeof w);
-    for (; i < n; i++) {
-        total[i % RUN_LANES] += d[i];
-        total_dot[i % RUN_LANES] += d[i] * (x[i] - l->mean[i % RUN_LANES]);
-    }
-    for (int k = 0; k < RUN_LANES; k++) {
-        sum[k] += (double)total[k];
-        dot[k] += (double)total_dot[k];
-    }
-}
-
-/* The same of one plane. */
-PRLE_SIMD_CLONES
-static void plane_sums(const norm *s, const lanes *l, const gradient *g, int64_t at, double sum[RUN_LANES], double dot[RUN_LANES])
-{
-    const int64_t end = at + s->z.plane * s->z.block;
-    float from[RUN_MAX], widened[RUN_MAX], gated[RUN_MAX];
-
-    for (int64_t n = 0; at < end; at += n) {
-        n = end - at < RUN_MAX ? end - at : RUN_MAX;
-        const float *x = run_read(from, g->x, s->dtype, at, n), *d = gate(gated, widened, s, l, g, x, at, n);
-        add_products(sum, dot, d, x, l, n);
-    }
-}
-
-/* dx = ((d - offset) + (x - mean) slope) scale */
-static inline void input_gradient(float *restrict dx, const float *restrict d, const float *restrict x, const lanes *l, int64_t n)
-{
-    run_lanes mean, scale, slope, offset, v, w;
-    int64_t i = 0;
-
-    memcpy(&mean, l->mean, sizeof mean);
-    memcpy(&scale, l->scale, sizeof scale);
-    memcpy(&slope, l->slope, sizeof slope);
-    memcpy(&offset, l->offset, sizeof offset);
-    for (; i + RUN_LANES <= n; i += RUN_LANES) {
-        memcpy(&v, d + i, sizeof v);
-        memcpy(&w, x + i, sizeof w);
-        v = ((v - offset) + (w - mean) * slope) * scale;
-        memcpy(dx + i, &v, sizeof v);
-    }
-    for (; i < n; i++) {
-        const int64_t k = i % RUN_LANES;
-        dx[i] = ((d[i] - l->offset[k]) + (x[i] - l->mean[k]) * l->slope[k]) * l->scale[k];
-    }
-}
-
-/* That, and dr = d, of one plane. */
-PRLE_SIMD_CLONES
-static void plane_backward(const norm *s, const lanes *l, const gradient *g, int64_t at)
-{
-    const int64_t end = at + s->z.plane * s->z.block;
-    float from[RUN_MAX], widened[RUN_MAX], gated[RUN_MAX], to[RUN_MAX];
-
-    for (int64_t n = 0; at < end; at += n) {
-        n = end - at < RUN_MAX ? end - at : RUN_MAX;
-        const float *x = run_read(from, g->x, s->dtype, at, n), *d = gate(gated, widened, s, l, g, x, at, n);
-        if (g->dr != NULL) {
-            if (s->dtype == PRLE_F32)
-                memcpy((float *)g->dr + at, d, (size_t)n * sizeof *d);
-            run_written(d, g->dr, s->dtype, at, n);
-        }
-        if (g->dx == NULL)
-            continue;
-        float *dx = run_write(to, g->dx, s->dtype, at);
-        input_gradient(dx, d, x, l, n);
-        run_written(dx, g->dx, s->dtype, at, n);
-    }
-}
-
-/* --- channels ------------------------------------------------------------------------------------------------------------ */
-
 /* Mean and 1/sqrt(var+eps) of a channel: of the batch, as saved, or the running ones. */
 static void moments(const norm *s, const prle_op_args *args, const double *saved, int64_t c, double *mean, double *invstd)
 {
@@ -267,14 +97,14 @@ static void moments(const norm *s, const prle_op_args *args, const double *saved
 }
 
 /* Lanes beyond the last channel stay zero, and so do the values in them. dsum, ddot: NULL forward */
-static lanes lanes_of(const norm *s, const prle_op_args *args, const double *saved, int64_t block, const double *dsum,
-                      const double *ddot)
+static prle_plane_lanes lanes_of(const norm *s, const prle_op_args *args, const double *saved, int64_t block, const double *dsum,
+                                 const double *ddot)
 {
     const float *gamma = args->param[0], *beta = args->param[1];
     const double n = (double)(s->z.B * s->z.plane);
-    lanes l = {{0}, {0}, {0}, {0}, {0}};
+    prle_plane_lanes l = {{0}, {0}, {0}, {0}, {0}};
 
-    for (int64_t k = 0; k < RUN_LANES; k++) {
+    for (int64_t k = 0; k < LANES; k++) {
         const int64_t c = block * s->z.block + k % s->z.block;
         double mean, invstd;
         if (c >= s->z.C)
@@ -317,21 +147,32 @@ static void statistics(const norm *s, const prle_op_args *args, int64_t first, i
     }
 }
 
+static prle_plane_images images_of(const norm *s)
+{
+    return (prle_plane_images){
+        .bf16 = s->dtype == PRLE_BF16, .relu = s->attrs.act == PRLE_ACT_RELU, .n = s->z.plane * s->z.block};
+}
+
 static void forward_group(const norm *s, const prle_op_args *args, double *saved, int64_t first, int64_t count)
 {
+    prle_plane_images z = images_of(s);
+
+    z.x = args->in[0];
+    z.residual = s->attrs.residual ? args->in[1] : NULL;
+    z.out = args->out;
     if (!s->attrs.frozen)
         statistics(s, args, first, count, saved);
 #pragma omp parallel for
     for (int64_t i = 0; i < s->z.B * count; i++) {
         const int64_t b = i / count, block = first + i % count;
-        const lanes l = lanes_of(s, args, saved, block, NULL, NULL);
+        const prle_plane_lanes l = lanes_of(s, args, saved, block, NULL, NULL);
 
-        plane_forward(s, &l, args->in[0], s->attrs.residual ? args->in[1] : NULL, args->out, b * s->z.batch + block * s->z.slice);
+        s->kernels->forward(&z, &l, b * s->z.batch + block * s->z.slice);
     }
 }
 
 /* The sums of these blocks' channels over all samples, in a fixed order. */
-static void gradient_sums(const norm *s, const prle_op_args *args, const gradient *g, int64_t first, int64_t count)
+static void gradient_sums(const norm *s, const prle_op_args *args, const prle_plane_images *z, int64_t first, int64_t count)
 {
     const sums t = sums_of(s, args);
     const int64_t P = padded(s);
@@ -339,14 +180,14 @@ static void gradient_sums(const norm *s, const prle_op_args *args, const gradien
 #pragma omp parallel for
     for (int64_t i = 0; i < s->z.B * count; i++) {
         const int64_t b = i / count, block = first + i % count;
-        const lanes l = lanes_of(s, args, args->saved, block, NULL, NULL);
-        double sum[RUN_LANES] = {0}, dot[RUN_LANES] = {0};
+        const prle_plane_lanes l = lanes_of(s, args, args->saved, block, NULL, NULL);
+        double sum[LANES] = {0}, dot[LANES] = {0};
         double *parts = t.parts + 2 * b * P + block * s->z.block;
 
-        plane_sums(s, &l, g, b * s->z.batch + block * s->z.slice, sum, dot);
+        s->kernels->sums(z, &l, b * s->z.batch + block * s->z.slice, sum, dot);
         for (int64_t k = 0; k < s->z.block; k++) {
             parts[k] = parts[P + k] = 0;
-            for (int64_t lane = k; lane < RUN_LANES; lane += s->z.block) {
+            for (int64_t lane = k; lane < LANES; lane += s->z.block) {
                 parts[k] += sum[lane];
                 parts[P + k] += dot[lane];
             }
@@ -365,19 +206,19 @@ static void gradient_sums(const norm *s, const prle_op_args *args, const gradien
     }
 }
 
-static void backward_group(const norm *s, const prle_op_args *args, const gradient *g, int64_t first, int64_t count)
+static void backward_group(const norm *s, const prle_op_args *args, const prle_plane_images *z, int64_t first, int64_t count)
 {
     const sums t = sums_of(s, args);
 
-    gradient_sums(s, args, g, first, count);
-    if (g->dx == NULL && g->dr == NULL)
+    gradient_sums(s, args, z, first, count);
+    if (z->dx == NULL)
         return;
 #pragma omp parallel for
     for (int64_t i = 0; i < s->z.B * count; i++) {
         const int64_t b = i / count, block = first + i % count;
-        const lanes l = lanes_of(s, args, args->saved, block, t.mean, t.var);
+        const prle_plane_lanes l = lanes_of(s, args, args->saved, block, t.mean, t.var);
 
-        plane_backward(s, &l, g, b * s->z.batch + block * s->z.slice);
+        s->kernels->backward(z, &l, b * s->z.batch + block * s->z.slice);
     }
 }
 
@@ -412,18 +253,19 @@ static int64_t count_of(const norm *s, int64_t first) { return s->n_blocks - fir
 
 static void run_backward(const norm *s, const prle_op_args *args)
 {
-    const gradient g = {.x = args->in[0],
-                        .y = s->attrs.residual ? args->out : NULL,
-                        .dy = args->dout,
-                        .dx = args->din[0],
-                        .dr = s->attrs.residual ? args->din[1] : NULL};
+    prle_plane_images z = images_of(s);
 
+    z.x = args->in[0];
+    z.out = s->attrs.residual ? args->out : NULL;
+    z.dout = args->dout;
+    z.dx = args->din[0];
+    z.dresidual = s->attrs.residual ? args->din[1] : NULL;
     if (args->info->n_valid == 0) {
         zero_gradients(s, args);
         return;
     }
     for (int64_t first = 0; first < s->n_blocks; first += s->group)
-        backward_group(s, args, &g, first, count_of(s, first));
+        backward_group(s, args, &z, first, count_of(s, first));
     parameter_gradients(s, args);
 }
 

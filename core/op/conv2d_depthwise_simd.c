@@ -8,70 +8,19 @@
 #include <string.h>
 
 #include "core/op/conv2d_depthwise.h"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "core/op/vectors.h"
 
-enum { LANES = SIMD_BLOCK, MAX_K = 7, MAX_TAPS = MAX_K * MAX_K };
+enum { MAX_K = 7, MAX_TAPS = MAX_K * MAX_K };
 enum { COLUMNS = LANES == 16 ? 8 : 4 }; /* outputs side by side: with their inputs and a tap they fill the registers */
-
-#define INLINE   static inline __attribute__((always_inline))
-#define UNROLLED _Pragma("GCC unroll 16")
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef int32_t int_vec __attribute__((vector_size(4 * LANES)));
-typedef uint32_t bits_vec __attribute__((vector_size(4 * LANES)));
-typedef uint16_t half_vec __attribute__((vector_size(2 * LANES)));
-typedef float vec_at __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint16_t half_vec_at __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
 /* --- vectors in memory ----------------------------------------------------------------------------------------------------- */
 
-INLINE vec load(const float *at) { return *(const vec_at *)at; }
-INLINE void store(float *at, vec v) { *(vec_at *)at = v; }
-
-/* gcc 12 makes four shuffles of this conversion. */
-INLINE bits_vec widen(half_vec half)
-{
-#if defined(__AVX512F__)
-    return (bits_vec)_mm512_cvtepu16_epi32((__m256i)half);
-#elif defined(__AVX2__)
-    return (bits_vec)_mm256_cvtepu16_epi32((__m128i)half);
-#else
-    return __builtin_convertvector(half, bits_vec);
-#endif
-}
-
-INLINE vec load_bf16(const uint16_t *at) { return (vec)(widen(*(const half_vec_at *)at) << 16); }
-
-/* To nearest, ties to even; NaN stays NaN. */
-INLINE void store_bf16(uint16_t *at, vec v)
-{
-#if defined(__AVX512BF16__)
-    *(half_vec_at *)at = (half_vec)_mm512_cvtneps_pbh((__m512)v);
-#else
-    const bits_vec bits = (bits_vec)v, nan = (bits_vec)(v != v);
-    const bits_vec rounded = bits + 0x7FFF + ((bits >> 16) & 1), quiet = bits | 0x400000;
-
-    *(half_vec_at *)at = __builtin_convertvector(((rounded & ~nan) | (quiet & nan)) >> 16, half_vec);
-#endif
-}
-
 /* Vector i of a tensor. */
-INLINE vec load_value(const void *tensor, int64_t i, bool bf16)
-{
-    return bf16 ? load_bf16((const uint16_t *)tensor + i * LANES) : load((const float *)tensor + i * LANES);
-}
+INLINE vec load_value(const void *tensor, int64_t i, bool bf16) { return load_element(tensor, i * LANES, bf16); }
 
 INLINE void *vector_at(void *tensor, int64_t i, bool bf16) { return (char *)tensor + i * LANES * (bf16 ? 2 : 4); }
 
-INLINE void store_value(void *tensor, int64_t i, vec v, bool bf16)
-{
-    if (bf16)
-        store_bf16((uint16_t *)tensor + i * LANES, v);
-    else
-        store((float *)tensor + i * LANES, v);
-}
+INLINE void store_value(void *tensor, int64_t i, vec v, bool bf16) { store_element(tensor, i * LANES, v, bf16); }
 
 /* to [n,LANES] <- vectors i ... i+n-1 of a tensor */
 static void values_read(float *to, const void *tensor, int64_t i, int64_t n, bool bf16)
@@ -673,11 +622,6 @@ static int64_t work_floats(const prle_depthwise *z, prle_op_pass pass)
     }
     return (z->K * windows_width(&v, z->K) + v.Q) * LANES;
 }
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
-#define STRING_(a)  #a
-#define STRING(a)   STRING_(a)
 
 const prle_depthwise_kernels JOIN(prle_depthwise_, SIMD_NAME) = {.name = STRING(SIMD_NAME),
                                                                  .block = LANES,
