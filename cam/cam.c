@@ -228,7 +228,7 @@ static prle_status backward(prle_cam_engine *e, const uint8_t *labels, int64_t n
                 ((float *)seeds)[i * classes + c] = (float)seed[c];
     }
     PRLE_TRY(e->model->device->copy_in(prle_plan_seed(e->plan), seeds, seeds_bytes));
-    return prle_plan_backward(e->plan, NULL, NULL, NULL);
+    return prle_plan_backward(e->plan, NULL, NULL);
 }
 
 /* What the plan has computed, in the host's memory. */

@@ -196,11 +196,16 @@ prle_status prle_learner_update(prle_learner *l)
         host_update(l);
         return PRLE_OK;
     }
-    PRLE_TRY(l->ops->update(l->state));
+    return l->ops->update(l->state);
+}
+
+void prle_learner_end(prle_learner *l)
+{
+    if (l->ops == NULL) /* prle_optim_step has noted it */
+        return;
     prle_model_moved(l->model, l->model->device);
     l->optim->there.version = ++l->optim->version;
     l->optim->there.ahead = true;
-    return PRLE_OK;
 }
 
 prle_status prle_learner_results(prle_learner *l, prle_learn_out *out, int *n)

@@ -36,7 +36,7 @@ PRLE_NODISCARD prle_status prle_learner_create(prle_learner **out, prle_model *m
                                                const prle_learn_opts *opts);
 void prle_learner_destroy(prle_learner *learner); /* NULL is fine */
 
-/* A step is these three in this order, with plan runs between them. */
+/* A step is these four in this order, with plan runs between them. Seed and update may be captured (prle_device.capture). */
 
 /** Labels and weights must stay until prle_learner_update has returned. PRLE_EINVAL when n_pending results are outstanding. */
 PRLE_NODISCARD prle_status prle_learner_begin(prle_learner *learner, const prle_learn_in *in);
@@ -48,6 +48,9 @@ PRLE_NODISCARD prle_status prle_learner_seed(prle_learner *learner, prle_plan *p
 /** After backward, the gradients being summed over ranks: norm, clipping, optimiser. A gradient that is not finite leaves the
  * weights, and all that follow, as they are. */
 PRLE_NODISCARD prle_status prle_learner_update(prle_learner *learner);
+
+/** Notes on the host that the weights have moved. */
+void prle_learner_end(prle_learner *learner);
 
 /** Waits for the outstanding steps; out [n_pending] in their order, *n of them. */
 PRLE_NODISCARD prle_status prle_learner_results(prle_learner *learner, prle_learn_out *out, int *n);

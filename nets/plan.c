@@ -189,7 +189,7 @@ prle_status prle_plan_input_set(prle_plan *plan, const void *images, int64_t n)
     const size_t n_bytes = (size_t)n * (plan->buffers[plan->input].n_bytes / (size_t)plan->opts.batch);
 
     PRLE_CHECK(n >= 0 && n <= plan->opts.batch, PRLE_EINVAL, "%" PRId64 " images for a plan of %" PRId64, n, plan->opts.batch);
-    PRLE_TRY(plan->device->copy_in(input, images, n_bytes));
+    PRLE_TRY(plan->device->feed(input, images, n_bytes));
     return plan->device->zero(input + n_bytes, plan->buffers[plan->input].n_bytes - n_bytes);
 }
 
@@ -256,27 +256,43 @@ static prle_status info_set(prle_plan *plan, const prle_op_run_info *info)
     return plan->device->run_info != NULL ? plan->device->run_info(&plan->info, plan->opts.batch) : PRLE_OK;
 }
 
-prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info)
+prle_status prle_plan_begin(prle_plan *plan, const prle_op_run_info *info)
 {
     PRLE_TRY(info_set(plan, info));
-    PRLE_TRY(prle_model_bring(plan->model, plan->device));
+    return prle_model_bring(plan->model, plan->device);
+}
+
+prle_status prle_plan_forward_run(prle_plan *plan)
+{
     PRLE_TRY(pack_run_timed(plan));
-    for (int i = 0; i < plan->n_forward; i++) {
+    for (int i = 0; i < plan->n_forward; i++)
         PRLE_TRY(step_run_timed(plan, i));
-        if (plan->steps[i].counter != NULL)
-            ++*plan->steps[i].counter;
-    }
-    if (plan->opts.batch_stats) { /* for the others: the running statistics have moved, the weights have not */
-        prle_model_moved(plan->model, plan->device);
-        plan->version = plan->model->version;
-    }
     return PRLE_OK;
 }
 
-prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, prle_plan_grads_ready ready, void *ctx)
+void prle_plan_forward_end(prle_plan *plan)
+{
+    for (int i = 0; i < plan->n_forward; i++)
+        if (plan->steps[i].counter != NULL)
+            ++*plan->steps[i].counter;
+    const bool is_packed = plan->version == plan->model->version;
+    if (plan->opts.batch_stats) /* for the others: the running statistics have moved, the weights have not */
+        prle_model_moved(plan->model, plan->device);
+    if (is_packed)
+        plan->version = plan->model->version;
+}
+
+prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info)
+{
+    PRLE_TRY(prle_plan_begin(plan, info));
+    PRLE_TRY(prle_plan_forward_run(plan));
+    prle_plan_forward_end(plan);
+    return PRLE_OK;
+}
+
+prle_status prle_plan_backward(prle_plan *plan, prle_plan_grads_ready ready, void *ctx)
 {
     PRLE_CHECK(plan->seed >= 0, PRLE_EINVAL, "the plan has no backward pass");
-    PRLE_TRY(info_set(plan, info));
     for (int i = plan->n_forward; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
 

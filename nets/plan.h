@@ -64,10 +64,15 @@ void *prle_plan_seed(prle_plan *plan);
 /** Told when elements [offset, offset + n) of model->grads are final, roughly from the end of the buffer to its beginning. */
 typedef prle_status (*prle_plan_grads_ready)(void *ctx, int64_t offset, int64_t n);
 
-/** Gradients of the wanted nodes, and of the parameters into model->grads (overwritten). ready may be NULL. Collective with
- * bn_comm. */
-PRLE_NODISCARD prle_status prle_plan_backward(prle_plan *plan, const prle_op_run_info *info, prle_plan_grads_ready ready,
-                                              void *ctx);
+/** Gradients of the wanted nodes, and of the parameters into model->grads (overwritten), for the last forward's info. ready may
+ * be NULL. Collective with bn_comm. */
+PRLE_NODISCARD prle_status prle_plan_backward(prle_plan *plan, prle_plan_grads_ready ready, void *ctx);
+
+/* prle_plan_forward in three parts, for a caller that lets the device repeat what it has queued (prle_device.capture): what the
+ * host brings; the work, which alone may be captured, as backward may; what the host notes of it. */
+PRLE_NODISCARD prle_status prle_plan_begin(prle_plan *plan, const prle_op_run_info *info);
+PRLE_NODISCARD prle_status prle_plan_forward_run(prle_plan *plan);
+void prle_plan_forward_end(prle_plan *plan);
 
 /** A wanted node's gradient after backward, like prle_plan_value. */
 const void *prle_plan_grad(const prle_plan *plan, prle_node node);

@@ -21,8 +21,15 @@ typedef struct prle_device {
     prle_status (*zero)(void *ptr, size_t n_bytes);
     prle_status (*copy_in)(void *to_device, const void *from_host, size_t n_bytes); /* from_host is free when it returns */
     prle_status (*copy_out)(void *to_host, const void *from_device, size_t n_bytes);
+    /* copy_in of a batch: may overlap with work that is queued already, and takes room for several at its first call. */
+    prle_status (*feed)(void *to_device, const void *from_host, size_t n_bytes);
     prle_status (*wait)(void); /* until all queued work is done; NULL: nothing is queued */
-    bool host_memory;          /* its memory is the host's: pointers may be followed, nothing is copied */
+    /* What `work` queues becomes one thing, which replay queues again and again: a CUDA graph. work runs once, on the host only.
+     * NULL (all three): nothing is queued. */
+    prle_status (*capture)(void **out, prle_status (*work)(void *ctx), void *ctx);
+    prle_status (*replay)(void *captured);
+    void (*capture_free)(void *captured); /* NULL is fine */
+    bool host_memory;                     /* its memory is the host's: pointers may be followed, nothing is copied */
     /* What changes from run to run, for a batch of that many samples, comes to where operators read it; NULL: they read
      * prle_op_args.info. PRLE_ENOTSUP for a batch the device has no room for. */
     prle_status (*run_info)(const prle_op_run_info *info, int64_t batch);

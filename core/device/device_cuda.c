@@ -1,6 +1,7 @@
 /* device_cuda.c - one GPU: opening it, its memory, copies through pinned staging, the table of functions. */
 #include "core/device/device_cuda.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,21 +10,37 @@
 #include "core/log.h"
 #include "core/op/fold_cuda.h"
 
-enum { N_STAGES = 2, STAGE_BYTES = 4 << 20, BLAS_WORKSPACE_BYTES = 32 << 20 /* what NVIDIA advises for Hopper */ };
+enum { BLAS_WORKSPACE_BYTES = 32 << 20 /* what NVIDIA advises for Hopper */, STEPS_AHEAD = 8, N_FED = 2 };
 
 /* Pinned host memory that bytes pass through, so that no copy is pageable and the caller's memory is free at once. */
 typedef struct stage {
-    char *bytes;
+    void *bytes;
     cudaEvent_t done; /* the copy that used it last is */
 } stage;
+
+enum { MAX_STAGES = STEPS_AHEAD, BULK_STAGES = 2, BULK_BYTES = 4 << 20 };
+
+/* Stages that are used in turn. */
+typedef struct ring {
+    int n, next;
+    size_t n_bytes; /* of each */
+    stage stages[MAX_STAGES];
+} ring;
+
+/* A batch on its way: copied here beside what computes, then to its place when that is free. */
+typedef struct fed {
+    void *bytes;
+    cudaEvent_t filled, emptied;
+} fed;
 
 static struct {
     prle_cuda pub;
     bool is_open;
-    stage stages[N_STAGES];
-    int next;
+    ring bulk, info, batches; /* copies of any size; prle_cuda_run; what is fed: a stage for each step that may be queued */
+    fed fed[N_FED];
+    int next_fed;
     void *blas_workspace;
-    prle_cuda_run *run, run_staged; /* of the GPU; what is copied there next */
+    prle_cuda_run *run;
 } gpu;
 
 static const prle_device device;
@@ -104,30 +121,113 @@ static prle_status event_wait(cudaEvent_t event)
     return PRLE_OK;
 }
 
-/* The next staging buffer, when the copy that last used it is done. */
-static prle_status stage_take(stage **out)
+static prle_status cuda_wait(void)
 {
-    stage *s = &gpu.stages[gpu.next];
+    PRLE_CUDA(cudaStreamSynchronize(gpu.pub.compute));
+    return PRLE_OK;
+}
 
-    gpu.next = (gpu.next + 1) % N_STAGES;
+static prle_status ring_init(ring *r, int n, size_t n_bytes)
+{
+    *r = (ring){.n = n, .n_bytes = n_bytes};
+    for (int i = 0; i < n; i++) {
+        PRLE_CUDA(cudaHostAlloc(&r->stages[i].bytes, n_bytes, cudaHostAllocDefault));
+        PRLE_CUDA(cudaEventCreateWithFlags(&r->stages[i].done, cudaEventDisableTiming));
+    }
+    return PRLE_OK;
+}
+
+static void ring_deinit(ring *r)
+{
+    for (int i = 0; i < r->n; i++) {
+        if (r->stages[i].done != NULL)
+            (void)cudaEventDestroy(r->stages[i].done);
+        (void)cudaFreeHost(r->stages[i].bytes);
+    }
+    *r = (ring){.n = 0};
+}
+
+/* The next stage, when the copy that last used it is done. */
+static prle_status ring_take(ring *r, stage **out)
+{
+    stage *s = &r->stages[r->next];
+
+    r->next = (r->next + 1) % r->n;
     PRLE_TRY(event_wait(s->done));
     *out = s;
     return PRLE_OK;
 }
 
-static size_t chunk(size_t n_bytes, size_t at) { return n_bytes - at < STAGE_BYTES ? n_bytes - at : STAGE_BYTES; }
+/* A full stage on its way. */
+static prle_status stage_send(const stage *s, void *to_device, size_t n_bytes, cudaStream_t stream)
+{
+    PRLE_CUDA(cudaMemcpyAsync(to_device, s->bytes, n_bytes, cudaMemcpyHostToDevice, stream));
+    PRLE_CUDA(cudaEventRecord(s->done, stream));
+    return PRLE_OK;
+}
+
+static size_t chunk(size_t n_bytes, size_t at) { return n_bytes - at < BULK_BYTES ? n_bytes - at : BULK_BYTES; }
 
 static prle_status cuda_copy_in(void *to_device, const void *from_host, size_t n_bytes)
 {
-    for (size_t at = 0; at < n_bytes; at += STAGE_BYTES) {
+    for (size_t at = 0; at < n_bytes; at += BULK_BYTES) {
         const size_t n = chunk(n_bytes, at);
         stage *s = NULL;
 
-        PRLE_TRY(stage_take(&s));
+        PRLE_TRY(ring_take(&gpu.bulk, &s));
         memcpy(s->bytes, (const char *)from_host + at, n);
-        PRLE_CUDA(cudaMemcpyAsync((char *)to_device + at, s->bytes, n, cudaMemcpyHostToDevice, gpu.pub.compute));
-        PRLE_CUDA(cudaEventRecord(s->done, gpu.pub.compute));
+        PRLE_TRY(stage_send(s, (char *)to_device + at, n, gpu.pub.compute));
     }
+    return PRLE_OK;
+}
+
+static void fed_deinit(void)
+{
+    for (int i = 0; i < N_FED; i++) {
+        cuda_free(gpu.fed[i].bytes);
+        if (gpu.fed[i].filled != NULL)
+            (void)cudaEventDestroy(gpu.fed[i].filled);
+        if (gpu.fed[i].emptied != NULL)
+            (void)cudaEventDestroy(gpu.fed[i].emptied);
+        gpu.fed[i] = (fed){.bytes = NULL};
+    }
+}
+
+/* Room for batches of that size, when there is not enough yet. */
+static prle_status fed_reserve(size_t n_bytes)
+{
+    if (n_bytes <= gpu.batches.n_bytes)
+        return PRLE_OK;
+    PRLE_TRY(cuda_wait());
+    ring_deinit(&gpu.batches);
+    fed_deinit();
+    PRLE_TRY(ring_init(&gpu.batches, STEPS_AHEAD, n_bytes));
+    for (int i = 0; i < N_FED; i++) {
+        PRLE_TRY(cuda_alloc(n_bytes, &gpu.fed[i].bytes));
+        PRLE_CUDA(cudaEventCreateWithFlags(&gpu.fed[i].filled, cudaEventDisableTiming));
+        PRLE_CUDA(cudaEventCreateWithFlags(&gpu.fed[i].emptied, cudaEventDisableTiming));
+    }
+    return PRLE_OK;
+}
+
+/* Host to GPU on the copy stream while earlier steps compute; from there to its place among the computing. */
+static prle_status cuda_feed(void *to_device, const void *from_host, size_t n_bytes)
+{
+    stage *s = NULL;
+
+    if (n_bytes == 0)
+        return PRLE_OK;
+    PRLE_TRY(fed_reserve(n_bytes));
+    fed *f = &gpu.fed[gpu.next_fed];
+    gpu.next_fed = (gpu.next_fed + 1) % N_FED;
+    PRLE_TRY(ring_take(&gpu.batches, &s));
+    memcpy(s->bytes, from_host, n_bytes);
+    PRLE_CUDA(cudaStreamWaitEvent(gpu.pub.copy, f->emptied, 0));
+    PRLE_TRY(stage_send(s, f->bytes, n_bytes, gpu.pub.copy));
+    PRLE_CUDA(cudaEventRecord(f->filled, gpu.pub.copy));
+    PRLE_CUDA(cudaStreamWaitEvent(gpu.pub.compute, f->filled, 0));
+    PRLE_CUDA(cudaMemcpyAsync(to_device, f->bytes, n_bytes, cudaMemcpyDeviceToDevice, gpu.pub.compute));
+    PRLE_CUDA(cudaEventRecord(f->emptied, gpu.pub.compute));
     return PRLE_OK;
 }
 
@@ -136,9 +236,9 @@ static prle_status cuda_copy_out(void *to_host, const void *from_device, size_t 
 {
     stage *before = NULL, *s = NULL;
 
-    for (size_t at = 0; at < n_bytes + STAGE_BYTES; at += STAGE_BYTES, before = s) {
+    for (size_t at = 0; at < n_bytes + BULK_BYTES; at += BULK_BYTES, before = s) {
         if (at < n_bytes) {
-            PRLE_TRY(stage_take(&s));
+            PRLE_TRY(ring_take(&gpu.bulk, &s));
             PRLE_CUDA(cudaMemcpyAsync(s->bytes, (const char *)from_device + at, chunk(n_bytes, at), cudaMemcpyDeviceToHost,
                                       gpu.pub.compute));
             PRLE_CUDA(cudaEventRecord(s->done, gpu.pub.compute));
@@ -146,14 +246,8 @@ static prle_status cuda_copy_out(void *to_host, const void *from_device, size_t 
         if (before == NULL)
             continue;
         PRLE_TRY(event_wait(before->done));
-        memcpy((char *)to_host + at - STAGE_BYTES, before->bytes, chunk(n_bytes, at - STAGE_BYTES));
+        memcpy((char *)to_host + at - BULK_BYTES, before->bytes, chunk(n_bytes, at - BULK_BYTES));
     }
-    return PRLE_OK;
-}
-
-static prle_status cuda_wait(void)
-{
-    PRLE_CUDA(cudaStreamSynchronize(gpu.pub.compute));
     return PRLE_OK;
 }
 
@@ -174,16 +268,54 @@ static prle_status cuda_fold(const prle_fold_args *args)
 /* Only the samples there are. */
 static prle_status cuda_run_info(const prle_op_run_info *info, int64_t batch)
 {
-    prle_cuda_run *run = &gpu.run_staged;
+    stage *s = NULL;
 
     PRLE_CHECK(batch <= PRLE_CUDA_MAX_BATCH, PRLE_ENOTSUP, "a batch of %lld on one GPU: at most %d", (long long)batch,
                PRLE_CUDA_MAX_BATCH);
+    PRLE_TRY(ring_take(&gpu.info, &s));
+    prle_cuda_run *run = s->bytes;
     run->n_valid = info->n_valid;
     run->seed = info->seed;
     run->epoch = info->epoch;
+    run->unused = 0;
     for (int64_t i = 0; i < batch; i++)
         run->samples[i] = info->samples != NULL && i < info->n_valid ? info->samples[i] : (uint64_t)i;
-    return cuda_copy_in(gpu.run, run, offsetof(prle_cuda_run, samples) + (size_t)batch * sizeof *run->samples);
+    return stage_send(s, gpu.run, offsetof(prle_cuda_run, samples) + (size_t)batch * sizeof *run->samples, gpu.pub.compute);
+}
+
+/* ---- capture ---- */
+
+static prle_status cuda_capture(void **out, prle_status (*work)(void *ctx), void *ctx)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+
+    PRLE_CUDA(cudaStreamBeginCapture(gpu.pub.compute, cudaStreamCaptureModeThreadLocal));
+    prle_status st = work(ctx);
+    if (st != PRLE_OK) { /* its message is the one to read */
+        (void)cudaStreamEndCapture(gpu.pub.compute, &graph);
+        (void)cudaGetLastError();
+    } else {
+        st = PRLE_CUDA_STATUS(cudaStreamEndCapture(gpu.pub.compute, &graph));
+    }
+    if (st == PRLE_OK)
+        st = PRLE_CUDA_STATUS(cudaGraphInstantiate(&exec, graph, 0));
+    if (graph != NULL)
+        (void)cudaGraphDestroy(graph);
+    *out = exec;
+    return st;
+}
+
+static prle_status cuda_replay(void *captured)
+{
+    PRLE_CUDA(cudaGraphLaunch(captured, gpu.pub.compute));
+    return PRLE_OK;
+}
+
+static void cuda_capture_free(void *captured)
+{
+    if (captured != NULL && PRLE_CUDA_STATUS(cudaGraphExecDestroy(captured)) != PRLE_OK)
+        prle_log(PRLE_LOG_ERROR, "device", "%s", prle_error_message());
 }
 
 static bool has_bf16(void) { return true; }
@@ -198,11 +330,15 @@ static const prle_device device = {.name = "cuda",
                                    .zero = cuda_zero,
                                    .copy_in = cuda_copy_in,
                                    .copy_out = cuda_copy_out,
+                                   .feed = cuda_feed,
+                                   .capture = cuda_capture,
+                                   .replay = cuda_replay,
+                                   .capture_free = cuda_capture_free,
                                    .wait = cuda_wait,
                                    .run_info = cuda_run_info,
                                    .fold = cuda_fold,
                                    .scale = cuda_scale,
-                                   .steps_ahead = 8,
+                                   .steps_ahead = STEPS_AHEAD,
                                    .learn = &prle_cuda_learn};
 
 const prle_device *prle_cuda_device(void) { return &device; }
@@ -258,10 +394,8 @@ static prle_status parts_make(void)
     PRLE_CUDA(cudaStreamCreateWithPriority(&p->compute, cudaStreamNonBlocking, least));
     PRLE_CUDA(cudaStreamCreateWithPriority(&p->copy, cudaStreamNonBlocking, least));
     PRLE_CUDA(cudaStreamCreateWithPriority(&p->comm, cudaStreamNonBlocking, greatest)); /* short kernels that others wait for */
-    for (int i = 0; i < N_STAGES; i++) {
-        PRLE_CUDA(cudaHostAlloc((void **)&gpu.stages[i].bytes, STAGE_BYTES, cudaHostAllocDefault));
-        PRLE_CUDA(cudaEventCreateWithFlags(&gpu.stages[i].done, cudaEventDisableTiming));
-    }
+    PRLE_TRY(ring_init(&gpu.bulk, BULK_STAGES, BULK_BYTES));
+    PRLE_TRY(ring_init(&gpu.info, STEPS_AHEAD, sizeof(prle_cuda_run)));
     PRLE_CUDA(cudaMalloc((void **)&gpu.run, sizeof *gpu.run));
     PRLE_CUDA(cudaMemsetAsync(gpu.run, 0, sizeof *gpu.run, p->compute));
     p->run = gpu.run;
@@ -300,11 +434,10 @@ void prle_cuda_close(void)
     stream_destroy(gpu.pub.compute);
     stream_destroy(gpu.pub.copy);
     stream_destroy(gpu.pub.comm);
-    for (int i = 0; i < N_STAGES; i++) {
-        if (gpu.stages[i].done != NULL)
-            (void)cudaEventDestroy(gpu.stages[i].done);
-        (void)cudaFreeHost(gpu.stages[i].bytes);
-    }
+    ring_deinit(&gpu.bulk);
+    ring_deinit(&gpu.info);
+    ring_deinit(&gpu.batches);
+    fed_deinit();
     (void)cudaFree(gpu.run);
     (void)cudaFree(gpu.blas_workspace);
     memset(&gpu, 0, sizeof gpu);

@@ -167,6 +167,7 @@ static prle_status update_time(const prle_subject *s, double *seconds)
         PRLE_TRY(prle_device_wait(s->model->device));
         const double begin = prle_clock_s();
         PRLE_TRY(prle_learner_update(s->learner));
+        prle_learner_end(s->learner);
         PRLE_TRY(prle_device_wait(s->model->device));
         *seconds += (prle_clock_s() - begin) / RUNS;
     }

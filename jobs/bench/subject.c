@@ -75,6 +75,7 @@ prle_status prle_subject_init(prle_subject *s, const prle_bench_opts *o, const c
     }
     if (what != PRLE_SUBJECT_BARE)
         PRLE_TRY(prle_plan_create(&s->plan, s->model, s->model->device, &plan));
+    s->step.repeated = s->plan;
     return PRLE_OK;
 }
 
@@ -82,6 +83,7 @@ void prle_subject_deinit(prle_subject *s)
 {
     prle_plan_destroy(s->plan);
     prle_grad_sum_destroy(s->grad_sum);
+    prle_train_step_deinit(&s->step);
     prle_learner_destroy(s->learner);
     prle_optim_destroy(s->optim);
     prle_model_destroy(s->model);

@@ -18,7 +18,6 @@ static prle_status stats_average(const prle_train_step *s, double share)
     if (s->comm->size == 1 || s->sync_bn)
         return PRLE_OK;
     PRLE_TRY(model->device->scale(model->there.stats, n, model->dtype, share));
-    prle_model_moved(model, model->device);
     return prle_comm_sum(s->device_comm, model->there.stats, n, model->dtype, "running statistics");
 }
 
@@ -28,6 +27,44 @@ static void weights_of(const prle_train_step *s, const prle_batch *batch)
         s->weights[i] = batch->weights[i] * s->class_weight[batch->labels[i]];
 }
 
+/* What the device does of a step, once everything that changes from step to step is there. */
+typedef struct device_work {
+    const prle_train_step *s;
+    prle_plan *plan;
+    int64_t plan_batch;
+    double share; /* of this rank in the step */
+} device_work;
+
+static prle_status device_work_queue(void *ctx)
+{
+    const device_work *w = ctx;
+    const prle_train_step *s = w->s;
+
+    PRLE_TRY(prle_plan_forward_run(w->plan));
+    PRLE_TRY(prle_learner_seed(s->learner, w->plan, w->plan_batch));
+    PRLE_TRY(prle_plan_backward(w->plan, grads_ready, s->grad_sum));
+    PRLE_TRY(prle_grad_sum_wait(s->grad_sum));
+    PRLE_TRY(stats_average(s, w->share));
+    return prle_learner_update(s->learner);
+}
+
+/* Whole steps are all alike: captured once everything has run, then replayed. */
+static prle_status device_work_run(prle_train_step *s, device_work *w)
+{
+    enum { WARM_UP = 2 };
+    const prle_device *device = s->model->device;
+
+    if (w->plan != s->repeated || device->capture == NULL || prle_plan_profile_count(w->plan) > 0)
+        return device_work_queue(w);
+    if (s->n_warm < WARM_UP) {
+        s->n_warm++;
+        return device_work_queue(w);
+    }
+    if (s->captured == NULL)
+        PRLE_TRY(device->capture(&s->captured, device_work_queue, w));
+    return device->replay(s->captured);
+}
+
 prle_status prle_train_step_run(prle_train_step *s, prle_plan *plan, int64_t plan_batch, const prle_batch *batch,
                                 int64_t n_global, uint32_t epoch, double lr)
 {
@@ -35,6 +72,7 @@ prle_status prle_train_step_run(prle_train_step *s, prle_plan *plan, int64_t pla
         .n_valid = batch->n, .seed = s->seed, .epoch = epoch, .samples = batch->n > 0 ? batch->samples : NULL};
     const prle_learn_in in = {
         .n = batch->n, .labels = batch->labels, .weights = s->weights, .scale = 1.0 / (double)n_global, .lr = lr};
+    device_work work = {.s = s, .plan = plan, .plan_batch = plan_batch, .share = (double)batch->n / (double)n_global};
 
     weights_of(s, batch);
     s->masked[s->n_pending] = 0;
@@ -43,12 +81,18 @@ prle_status prle_train_step_run(prle_train_step *s, prle_plan *plan, int64_t pla
     PRLE_TRY(prle_learner_begin(s->learner, &in));
     s->n_pending++;
     PRLE_TRY(prle_plan_input_set(plan, batch->images, batch->n));
-    PRLE_TRY(prle_plan_forward(plan, &info));
-    PRLE_TRY(prle_learner_seed(s->learner, plan, plan_batch));
-    PRLE_TRY(prle_plan_backward(plan, &info, grads_ready, s->grad_sum));
-    PRLE_TRY(prle_grad_sum_wait(s->grad_sum));
-    PRLE_TRY(stats_average(s, (double)batch->n / (double)n_global));
-    return prle_learner_update(s->learner);
+    PRLE_TRY(prle_plan_begin(plan, &info));
+    PRLE_TRY(device_work_run(s, &work));
+    prle_plan_forward_end(plan);
+    prle_learner_end(s->learner);
+    return PRLE_OK;
+}
+
+void prle_train_step_deinit(prle_train_step *s)
+{
+    if (s->captured != NULL)
+        s->model->device->capture_free(s->captured);
+    s->captured = NULL;
 }
 
 static prle_status result_check(const prle_train_step_result *r)

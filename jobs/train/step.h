@@ -7,7 +7,7 @@
 
 enum { PRLE_TRAIN_MAX_PENDING = 64 }; /* steps whose results may be outstanding */
 
-/** What a step works on; all borrowed. */
+/** What a step works on; all borrowed but what the device has captured. */
 typedef struct prle_train_step {
     prle_comm *comm;                        /* of the host's memory */
     prle_comm *device_comm;                 /* the same ranks, summing in the device's memory; comm where that is the host's */
@@ -18,6 +18,9 @@ typedef struct prle_train_step {
     bool sync_bn;                           /* statistics are equal on all ranks already */
     uint64_t seed;                          /* of dropout */
     double *weights;                        /* [largest plan_batch] scratch */
+    const prle_plan *repeated;              /* the plan of whole steps, which a device may capture; NULL: none */
+    int n_warm;                             /* of its steps so far, before the capture; begin with 0 */
+    void *captured;                         /* prle_device.capture; begin with NULL */
     int n_pending;                          /* steps whose results are outstanding; begin with 0 */
     int64_t masked[PRLE_TRAIN_MAX_PENDING]; /* images of this rank, of each */
 } prle_train_step;
@@ -46,3 +49,6 @@ PRLE_NODISCARD prle_status prle_train_step_run(prle_train_step *s, prle_plan *pl
  */
 PRLE_NODISCARD prle_status prle_train_step_results(prle_train_step *s, prle_train_step_result out[PRLE_TRAIN_MAX_PENDING],
                                                    int *n);
+
+/** Before the plans and the model go. */
+void prle_train_step_deinit(prle_train_step *s);

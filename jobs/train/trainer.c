@@ -572,6 +572,7 @@ static void trainer_deinit(trainer *t)
     prle_scorer_destroy(t->scorer);
     prle_loader_destroy(t->loader);
     prle_grad_sum_destroy(t->grad_sum);
+    prle_train_step_deinit(&t->step);
     prle_learner_destroy(t->learner);
     prle_plan_destroy(t->plan);
     prle_plan_destroy(t->tail);
@@ -598,6 +599,7 @@ static prle_status trainer_init(trainer *t)
     PRLE_TRY(learner_make(t));
     t->step.model = t->model;
     t->step.learner = t->learner;
+    t->step.repeated = t->plan;
     PRLE_TRY(loaders_make(t));
     PRLE_TRY(leak_warn(t));
     if (t->comm->rank == 0)

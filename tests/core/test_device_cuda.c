@@ -96,6 +96,100 @@ static void test_scale(void **state)
     }
 }
 
+/* More batches than there is room for on the way, of growing size; each is computed on (doubled) before the next overwrites it.
+ */
+static void test_feed(void **state)
+{
+    enum { N = 5000, BATCHES = 21 };
+    const prle_cuda *cuda = NULL;
+    float *batch = NULL, *got = NULL;
+    void *input = NULL, *all = NULL;
+    cudasim_counts counts;
+
+    (void)state;
+    assert_ok(prle_cuda_get(&cuda));
+    assert_ok(PRLE_NEW(batch, N));
+    assert_ok(PRLE_NEW(got, N * BATCHES));
+    assert_ok(device()->alloc(N * sizeof *batch, &input));
+    assert_ok(device()->alloc(N * BATCHES * sizeof *batch, &all));
+    assert_ok(device()->zero(all, N * BATCHES * sizeof *batch));
+    for (int b = 0; b < BATCHES; b++) {
+        const int64_t n = b < 3 ? N / 2 : N;
+        if (b == 4) {
+            assert_ok(device()->wait());
+            gpu_counts_reset();
+        }
+        for (int64_t i = 0; i < n; i++)
+            batch[i] = (float)(b * N + i);
+        assert_ok(device()->feed(input, batch, (size_t)n * sizeof *batch));
+        memset(batch, 0, N * sizeof *batch); /* free at once */
+        assert_ok(PRLE_CUDA_STATUS(prle_scale_cuda(input, n, 2, cuda->compute)));
+        assert_ok(PRLE_CUDA_STATUS(
+            cudaMemcpyAsync((float *)all + b * N, input, (size_t)n * sizeof *batch, cudaMemcpyDeviceToDevice, cuda->compute)));
+        if (b == 11 && gpu_counts(&counts)) { /* as many as may be queued */
+            assert_int_equal(counts.synchronisations, 0);
+            assert_int_equal(counts.allocations, 0);
+            assert_int_equal(counts.pageable_copies, 0);
+        }
+    }
+    assert_ok(device()->copy_out(got, all, N * BATCHES * sizeof *got));
+    for (int b = 0; b < BATCHES; b++)
+        for (int64_t i = 0; i < (b < 3 ? N / 2 : N); i++)
+            assert_true(got[b * N + i] == 2 * (float)(b * N + i));
+    device()->free(input);
+    device()->free(all);
+    prle_free(batch);
+    prle_free(got);
+}
+
+typedef struct doubling {
+    float *values;
+    int64_t n;
+    prle_status st;
+} doubling;
+
+static prle_status double_twice(void *ctx)
+{
+    const doubling *d = ctx;
+    const prle_cuda *cuda = NULL;
+
+    PRLE_TRY(prle_cuda_get(&cuda));
+    PRLE_CUDA(prle_scale_cuda(d->values, d->n, 2, cuda->compute));
+    PRLE_CUDA(prle_scale_cuda(d->values, d->n, 2, cuda->compute));
+    return d->st == PRLE_OK ? PRLE_OK : PRLE_FAIL(d->st, "planned to fail");
+}
+
+static void test_capture(void **state)
+{
+    float x[100];
+    doubling d = {.n = 100};
+    void *captured = NULL, *failed = NULL;
+    cudasim_counts counts;
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        x[i] = (float)i;
+    assert_ok(device()->alloc(sizeof x, (void **)&d.values));
+    assert_ok(device()->copy_in(d.values, x, sizeof x));
+    assert_ok(device()->capture(&captured, double_twice, &d));
+    d.st = PRLE_ENOTSUP;
+    assert_fails(device()->capture(&failed, double_twice, &d), PRLE_ENOTSUP, "planned to fail");
+    assert_null(failed);
+    gpu_counts_reset();
+    for (int i = 0; i < 3; i++)
+        assert_ok(device()->replay(captured));
+    assert_ok(device()->copy_out(x, d.values, sizeof x));
+    for (int i = 0; i < 100; i++)
+        assert_true(x[i] == 64 * (float)i); /* 4^3: the capture itself has doubled nothing */
+    if (gpu_counts(&counts)) {
+        assert_int_equal(counts.graph_launches, 3);
+        assert_int_equal(counts.graph_nodes, 6);
+    }
+    device()->capture_free(captured);
+    device()->capture_free(NULL);
+    device()->free(d.values);
+}
+
 static void test_layouts(void **state)
 {
     const prle_shape shape = PRLE_SHAPE(2, 3, 5, 7);
@@ -130,8 +224,8 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_copies), cmocka_unit_test(test_copies_are_pinned),
-        cmocka_unit_test(test_scale),  cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_copies), cmocka_unit_test(test_copies_are_pinned), cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_feed),   cmocka_unit_test(test_capture),           cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_errors),
     };
     GPU_TESTS_RUN(tests);

@@ -66,7 +66,7 @@ static void step(session *s, const char *input)
     forward(s, input);
     s->loss = prle_loss(prle_plan_output(s->plan), s->batch, s->classes, s->model->dtype, labels, NULL, 1.0 / (double)s->batch,
                         prle_plan_seed(s->plan));
-    assert_ok(prle_plan_backward(s->plan, NULL, NULL, NULL));
+    assert_ok(prle_plan_backward(s->plan, NULL, NULL));
 }
 
 /* The largest error of a set, for one line of output. */

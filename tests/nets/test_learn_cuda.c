@@ -141,6 +141,7 @@ static void side_step(side *s, const float *grads, double lr)
     assert_ok(prle_model_bring(s->model, s->model->device));
     assert_ok(s->model->device->copy_in(s->model->grads, grads, n_bytes));
     assert_ok(prle_learner_update(s->learner));
+    prle_learner_end(s->learner);
 }
 
 static void near_all(const char *what, const float *a, const float *b, int64_t n, double tol)
@@ -302,6 +303,7 @@ static void test_counts(void **state)
     gpu_counts_reset();
     assert_ok(prle_learner_begin(s.learner, &(prle_learn_in){.scale = 1, .lr = 1e-3}));
     assert_ok(prle_learner_update(s.learner));
+    prle_learner_end(s.learner);
     if (gpu_counts(&counts)) {
         assert_int_equal(counts.allocations, 0);
         assert_int_equal(counts.synchronisations, 0);

@@ -70,7 +70,7 @@ static void gradient_check(const char *net, bool batch_stats, bool dropout)
     int checked = 0;
 
     loss_of(&f);
-    assert_ok(prle_plan_backward(f.plan, NULL, NULL, NULL));
+    assert_ok(prle_plan_backward(f.plan, NULL, NULL));
     norm = prle_grad_norm(f.model);
     assert_ok(PRLE_NEW(grads, f.model->graph->n_weights));
     memcpy(grads, f.model->grads, (size_t)f.model->graph->n_weights * sizeof *grads);
@@ -206,11 +206,11 @@ static void test_step_allocates_nothing(void **state)
 
     assert_ok(PRLE_NEW(first, n));
     loss_of(&f);
-    assert_ok(prle_plan_backward(f.plan, NULL, NULL, NULL));
+    assert_ok(prle_plan_backward(f.plan, NULL, NULL));
     memcpy(first, f.model->grads, n * sizeof *first);
     const int64_t before = prle_alloc_count();
     loss_of(&f);
-    assert_ok(prle_plan_backward(f.plan, NULL, NULL, NULL));
+    assert_ok(prle_plan_backward(f.plan, NULL, NULL));
     assert_int_equal(prle_alloc_count(), before);
     assert_memory_equal(first, f.model->grads, n * sizeof *first);
     prle_free(first);
@@ -244,7 +244,7 @@ static void test_ready_covers_all(void **state)
         ready_log log = {0, -1, 0};
 
         loss_of(&f);
-        assert_ok(prle_plan_backward(f.plan, NULL, on_ready, &log));
+        assert_ok(prle_plan_backward(f.plan, on_ready, &log));
         assert_int_equal(log.total, f.model->graph->n_weights);
         assert_int_equal(log.last, 0);
         drop(&f);
@@ -357,7 +357,7 @@ static void test_profile(void **state)
     assert_int_equal(prle_plan_profile_count(f.plan), 0);
     assert_ok(prle_plan_profile_begin(f.plan));
     loss_of(&f);
-    assert_ok(prle_plan_backward(f.plan, NULL, NULL, NULL));
+    assert_ok(prle_plan_backward(f.plan, NULL, NULL));
     for (int i = 0; i < prle_plan_profile_count(f.plan); i++) {
         const prle_plan_profile p = prle_plan_profile_get(f.plan, i);
         assert_true(p.seconds >= 0 && p.bytes > 0);
