@@ -3,14 +3,14 @@
 #include "core/op/act.h"
 #include "core/op/real.h"
 
-static inline real act_sigmoid(real x)
+PRLE_HD static inline real act_sigmoid(real x)
 {
     const real e = real_exp(-real_abs(x)); /* in (0,1]: never overflows */
 
     return (x >= 0 ? 1 : e) / (1 + e);
 }
 
-static inline real act_elem(const prle_act_attrs *a, real x)
+PRLE_HD static inline real act_elem(const prle_act_attrs *a, real x)
 {
     switch (a->act) {
     case PRLE_ACT_RELU: return x < 0 ? 0 : x; /* NaN stays, so that it is seen */
@@ -23,7 +23,7 @@ static inline real act_elem(const prle_act_attrs *a, real x)
 }
 
 /* Derivative at x. At 0, relu has slope 0 and leaky relu `slope`, as in PyTorch. */
-static inline real act_elem_grad(const prle_act_attrs *a, real x)
+PRLE_HD static inline real act_elem_grad(const prle_act_attrs *a, real x)
 {
     const real s = a->act == PRLE_ACT_SIGMOID || a->act == PRLE_ACT_SWISH ? act_sigmoid(x) : 0;
 

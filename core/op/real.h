@@ -2,6 +2,7 @@
 #pragma once
 #include <math.h>
 
+#include "core/hd.h"
 #include "core/types.h"
 
 #ifndef REAL_IS_DOUBLE
@@ -26,4 +27,4 @@ typedef float real;
 #define real_log1p      log1pf
 #endif
 
-static inline real real_max(real a, real b) { return a > b ? a : b; }
+PRLE_HD static inline real real_max(real a, real b) { return a > b ? a : b; }
