@@ -1,0 +1,144 @@
+/* kernels_cuda.h - the operators' kernels as C functions that queue them and return cudaGetLastError(); every pointer is the
+ * device's. An image [B,C,H,W] lies channels last: B H W rows of C channels; a vector [B,C] is B rows. Images are f32 or bf16,
+ * parameters and statistics f32. Beside each: the least bytes that it must move, E being those of an element. */
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include "core/device/device_cuda.h"
+#include "core/op/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What is read or written as rows of channels. */
+typedef struct prle_cuda_rows {
+    int64_t rows, C;
+    prle_dtype dtype;
+} prle_cuda_rows;
+
+/** An image of `batch` samples with `plane` pixels each. */
+typedef struct prle_cuda_image {
+    int64_t batch, plane, C;
+    prle_dtype dtype;
+} prle_cuda_image;
+
+/* reorder_cuda.cu */
+
+/** to[b][c][r] = from[b][r][c] of `count` matrices [rows, columns]. n (E_from + E_to) bytes. */
+cudaError_t prle_transpose_cuda(void *to, prle_dtype to_type, const void *from, prle_dtype from_type, int64_t count, int64_t rows,
+                                int64_t columns, cudaStream_t stream);
+
+/** n elements in another type, or copied. n (E_from + E_to) bytes. */
+cudaError_t prle_convert_cuda(void *to, prle_dtype to_type, const void *from, prle_dtype from_type, int64_t n,
+                              cudaStream_t stream);
+
+/* conv2d_cuda.cu */
+
+/** y = act(y + bias[c] + r); bias, r NULL: none. y and r are read, y written: 2 n E, 3 n E with r. */
+cudaError_t prle_epilogue_cuda(void *y, const void *r, const float *bias, prle_act_attrs act, prle_cuda_rows z,
+                               cudaStream_t stream);
+
+/** sums[c] = sum of x over rows, in f32 by blocks and in double between them. n E bytes. scratch: prle_sums_cuda_scratch. */
+cudaError_t prle_sums_cuda(float *sums, const void *x, prle_cuda_rows z, void *scratch, cudaStream_t stream);
+size_t prle_sums_cuda_scratch(prle_cuda_rows z);
+
+/* act_cuda.cu */
+
+/** y = f(x): 2 n E bytes. */
+cudaError_t prle_act_cuda(void *y, const void *x, prle_act_attrs act, int64_t n, prle_dtype dtype, cudaStream_t stream);
+
+/** dx = dy f'(x): 3 n E bytes. */
+cudaError_t prle_act_backward_cuda(void *dx, const void *x, const void *dy, prle_act_attrs act, int64_t n, prle_dtype dtype,
+                                   cudaStream_t stream);
+
+/** y = a + b; y may be a or b. 3 n E bytes. */
+cudaError_t prle_add_cuda(void *y, const void *a, const void *b, int64_t n, prle_dtype dtype, cudaStream_t stream);
+
+/* concat_cuda.cu */
+
+/** Channels [0, n) of `rows` rows: to[r to_C + c] = from[r from_C + c]. 2 rows n E bytes. */
+cudaError_t prle_copy_channels_cuda(void *to, int64_t to_C, const void *from, int64_t from_C, int64_t n, int64_t rows,
+                                    prle_dtype dtype, cudaStream_t stream);
+
+/* gate_cuda.cu */
+
+/** y[b,p,c] = x[b,p,c] gate[b,c]: 2 n E bytes. */
+cudaError_t prle_gate_cuda(void *y, const void *x, const void *gate, prle_cuda_image z, cudaStream_t stream);
+
+/** dx = dy gate, dgate[b,c] = sum over p of dy x; either may be NULL. 3 n E bytes, or 2 n E. */
+cudaError_t prle_gate_backward_cuda(void *dx, void *dgate, const void *x, const void *gate, const void *dy, prle_cuda_image z,
+                                    cudaStream_t stream);
+
+/* batch_norm_cuda.cu */
+
+/** Per channel, what forward leaves for backward: value = (x - mean) scale + shift; rest = mean - the exact mean. */
+typedef struct prle_cuda_norm {
+    float *mean, *scale, *shift, *invstd, *rest; /* [C] each */
+} prle_cuda_norm;
+
+/** mean, invstd, scale and shift of the batch; running statistics follow when `moves`. n E bytes. */
+cudaError_t prle_norm_batch_cuda(const prle_cuda_norm *norm, float *running_mean, float *running_var, const void *x,
+                                 const float *gamma, const float *beta, const prle_batch_norm_attrs *attrs, bool moves,
+                                 prle_cuda_rows z, void *scratch, cudaStream_t stream);
+
+/** The same of the running statistics: 9 C floats. */
+cudaError_t prle_norm_running_cuda(const prle_cuda_norm *norm, const float *running_mean, const float *running_var,
+                                   const float *gamma, const float *beta, double eps, int64_t C, cudaStream_t stream);
+
+/** y = act((x - mean) scale + shift + r); r NULL: none. 2 n E bytes, 3 n E with r. */
+cudaError_t prle_norm_apply_cuda(void *y, const void *x, const void *r, const prle_cuda_norm *norm, bool relu, prle_cuda_rows z,
+                                 cudaStream_t stream);
+
+/** Where the gradient d of the value before the relu comes from: dy, or 0 where y is not positive. y NULL: computed from x. */
+typedef struct prle_cuda_norm_gradient {
+    const void *x, *y, *dy;
+    bool relu;
+} prle_cuda_norm_gradient;
+
+/** dgamma, dbeta (NULL: not wanted), and in scratch what norm_input_gradient wants. 2 n E bytes, 3 n E with y. */
+cudaError_t prle_norm_sums_cuda(float *dgamma, float *dbeta, const prle_cuda_norm *norm, const prle_cuda_norm_gradient *g,
+                                prle_cuda_rows z, void *scratch, cudaStream_t stream);
+
+/** dx = ((d - offset) + (x - mean) slope) scale, offset and slope 0 when frozen; dr = d; either may be NULL. 3 n E bytes, and n E
+ * each for y and dr. */
+cudaError_t prle_norm_input_gradient_cuda(void *dx, void *dr, const prle_cuda_norm *norm, bool frozen,
+                                          const prle_cuda_norm_gradient *g, prle_cuda_rows z, const void *scratch,
+                                          cudaStream_t stream);
+size_t prle_norm_cuda_scratch(prle_cuda_rows z); /* of both passes */
+
+/* pool_cuda.cu */
+
+/* dropout_cuda.cu */
+
+/** What is dropped: samples of `plane` pixels with C channels each, draws counted through the row-major sample. */
+typedef struct prle_cuda_dropout {
+    prle_cuda_image image;
+    bool channels_last;
+    prle_dropout_attrs attrs;
+} prle_cuda_dropout;
+
+/** y = x kept / (1 - p); kept [one byte per draw, in the order of y]. 2 n E bytes and one for each draw. */
+cudaError_t prle_dropout_cuda(void *y, uint8_t *kept, const void *x, const prle_cuda_dropout *z, const prle_cuda_run *run,
+                              cudaStream_t stream);
+cudaError_t prle_dropout_backward_cuda(void *dx, const uint8_t *kept, const void *dy, const prle_cuda_dropout *z,
+                                       cudaStream_t stream);
+
+/** Of pool.h. */
+typedef struct prle_cuda_pool {
+    prle_pool_attrs attrs;
+    int64_t B, C, H, W, P, Q;
+    prle_dtype dtype;
+} prle_cuda_pool;
+
+/** y [B,P,Q,C]; where [B,P,Q,C]: which element of its window a maximum is, NULL: not wanted. (n_in + n_out) E + n_out bytes. */
+cudaError_t prle_pool_forward_cuda(void *y, uint8_t *where, const void *x, const prle_cuda_pool *z, cudaStream_t stream);
+cudaError_t prle_pool_backward_cuda(void *dx, const uint8_t *where, const void *dy, const prle_cuda_pool *z, cudaStream_t stream);
+
+/** y [B,C] = mean over pixels: (n + B C) E bytes; and back. */
+cudaError_t prle_mean_cuda(void *y, const void *x, prle_cuda_image z, cudaStream_t stream);
+cudaError_t prle_mean_backward_cuda(void *dx, const void *dy, prle_cuda_image z, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
