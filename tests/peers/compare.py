@@ -10,7 +10,9 @@ It lives with the tests because it needs what no user of prle does: PyTorch, and
 The two take turns, round by round, so that what else the machine does falls on both; a figure is the median of a program's rounds,
 a ratio that of two such medians. Both get the same threads, batch and size, weights as drawn, and pictures of noise. PyTorch runs as
 its documentation says it is fastest on processors: channels_last, autocast for bf16, fused Adam, inference_mode, plain and compiled
-(torch.compile). It also gets what prle gives itself, an allocator that keeps its pages (--no-malloc: glibc's defaults)."""
+(torch.compile). It also gets what prle gives itself, an allocator that keeps its pages (--no-malloc: glibc's defaults).
+
+--device cuda: the same on a GPU, where both may use TF32 in f32 and PyTorch tries cuDNN's algorithms out (cudnn.benchmark)."""
 import argparse
 import json
 import os
@@ -63,13 +65,16 @@ class Torch:
         import torch
 
         self.torch, self.batch = torch, args.batch
+        self.device = args.device
         torch.set_num_threads(args.threads)
         torch.manual_seed(1)
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
         build, layer = NETS[net]
-        self.model = build().to(memory_format=torch.channels_last)
-        self.x = torch.randn(args.batch, 3, args.size, args.size).to(memory_format=torch.channels_last)
-        self.y = torch.arange(args.batch) % 2
-        self.autocast = lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16")
+        self.model = build().to(args.device, memory_format=torch.channels_last)
+        self.x = torch.randn(args.batch, 3, args.size, args.size).to(args.device, memory_format=torch.channels_last)
+        self.y = (torch.arange(args.batch) % 2).to(args.device)
+        self.autocast = lambda: torch.autocast(args.device, dtype=torch.bfloat16, enabled=dtype == "bf16")
         self.model.train(suite == "train")
         if suite == "cam":
             from pytorch_grad_cam import GradCAM
@@ -80,7 +85,8 @@ class Torch:
         if suite == "train":
             self.loss = torch.nn.CrossEntropyLoss()
             self.adam = torch.optim.Adam(self.model.parameters(), lr=2e-4, fused=True)
-        self.forward = torch.compile(self.model) if compiled else self.model
+        mode = "reduce-overhead" if args.device == "cuda" else "default"  # with CUDA graphs
+        self.forward = torch.compile(self.model, mode=mode) if compiled else self.model
         self.run = {"train": self.train, "infer": self.infer, "cam": self.explain}[suite]
 
     def train(self):
@@ -98,17 +104,24 @@ class Torch:
         with self.autocast():
             self.cam(input_tensor=self.x, targets=self.targets)
 
+    def wait(self):
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
     def rate(self, seconds):
+        """Steps are queued ten at a time: nobody waits for a GPU after each."""
         begin, n = time.perf_counter(), 0
         while n == 0 or time.perf_counter() - begin < seconds:
-            self.run()
-            n += 1
+            for _ in range(10 if self.device == "cuda" else 1):
+                self.run()
+                n += 1
+            self.wait()
         return n * self.batch / (time.perf_counter() - begin)
 
 
 def prle_rate(args, suite, net, dtype):
     command = [args.prle, "bench", suite, "--net", net, "--dtypes", dtype, "--threads", args.threads, "--batch", args.batch,
-               "--size", args.size, "--rounds", 1, "--seconds", args.seconds, "--json"]
+               "--size", args.size, "--rounds", 1, "--seconds", args.seconds, "--device", args.device, "--json"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr.strip())
@@ -119,8 +132,9 @@ def torch_make(args, suite, net, dtype, compiled):
     """None, and why on stderr, where PyTorch cannot."""
     try:
         peer = Torch(args, suite, net, dtype, compiled)
-        for _ in range(2):  # compiles, touches pages, makes the optimiser's state
+        for _ in range(5 if args.device == "cuda" else 2):  # compiles, touches pages, makes the optimiser's state
             peer.run()
+        peer.wait()
         return peer
     except Exception as error:  # whatever a peer throws is its answer
         print(f"{suite} {net} {dtype}{' compiled' if compiled else ''}: {str(error).splitlines()[0][:160]}", file=sys.stderr)
@@ -136,7 +150,7 @@ def cell(args, suite, net, dtype):
         rates["prle"].append(prle_rate(args, suite, net, dtype))
         for name in rates.keys() - {"prle"}:
             rates[name].append(peers[name].rate(args.seconds))
-    return {"suite": suite, "net": net, "dtype": dtype, "batch": args.batch, "size_px": args.size, "threads": args.threads,
+    return {"device": args.device, "suite": suite, "net": net, "dtype": dtype, "batch": args.batch, "size_px": args.size, "threads": args.threads,
             "keeps_pages": args.malloc, **rates}
 
 
@@ -160,6 +174,7 @@ def main():
     parser.add_argument("--suite", nargs="+", default=["train", "infer", "cam"], choices=["train", "infer", "cam"])
     parser.add_argument("--net", nargs="+", default=["xception", "resnet50"], choices=sorted(NETS))
     parser.add_argument("--dtype", nargs="+", default=["f32", "bf16"], choices=["f32", "bf16"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
