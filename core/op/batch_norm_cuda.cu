@@ -123,8 +123,9 @@ typedef struct parts {
 } parts;
 
 template <typename T>
-static __global__ void statistics_of_parts(prle_cuda_norm norm, parts p, const T *x, float *running_mean, float *running_var,
-                                           const float *gamma, const float *beta, double eps, double momentum, bool moves)
+static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES)
+    statistics_of_parts(prle_cuda_norm norm, parts p, const T *x, float *running_mean, float *running_var, const float *gamma,
+                        const float *beta, double eps, double momentum, bool moves)
 {
     __shared__ double shared[PART_CHANNELS * PART_LANES];
     const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;
@@ -311,8 +312,9 @@ static __global__ void gradient_sums(float *parts, gradient<T> g, prle_cuda_norm
 }
 
 /* slope, offset [C] of dx = ((d - offset) + (x - mean) slope) scale, and the parameters' gradients. */
-static __global__ void gradient_sums_of_parts(float *slope, float *offset, float *dgamma, float *dbeta, prle_cuda_norm norm,
-                                              const float *from, int64_t n, int64_t C, double total)
+static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES)
+    gradient_sums_of_parts(float *slope, float *offset, float *dgamma, float *dbeta, prle_cuda_norm norm, const float *from,
+                           int64_t n, int64_t C, double total)
 {
     __shared__ double shared[PART_CHANNELS * PART_LANES];
     const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;

@@ -55,7 +55,8 @@ template <int N, typename T> static __global__ void sums_of_rows(float *parts, c
         parts[blockIdx.x * C + c + k] = sum[k];
 }
 
-static __global__ void sums_of_parts(float *sums, const float *from, int64_t parts, int64_t C)
+static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES)
+    sums_of_parts(float *sums, const float *from, int64_t parts, int64_t C)
 {
     __shared__ double shared[PART_CHANNELS * PART_LANES];
     const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;

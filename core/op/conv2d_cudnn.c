@@ -5,15 +5,30 @@
  * in bf16 it is rounded once, after sums in f32, as in PyTorch. It lands in scratch, which is aligned as cuDNN wants it, and from
  * there goes row-major and in f32 to where the plan wants it. */
 #include "core/op/conv2d_cudnn.h"
+#include <pthread.h>
+
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/op/impls_cuda.h"
 
 enum { X = 1, W = 2, Y = 3 };
 
+/* A plan that all convolutions of one kind share: networks repeat themselves, and a plan may take a second. */
+typedef struct shared_plan {
+    struct shared_plan *next;
+    prle_op_desc desc;
+    prle_op_pass pass;
+    prle_cudnn_wishes wishes;
+    prle_cudnn_plan *plan;
+    int n_users;
+} shared_plan;
+
+static shared_plan *all_plans;
+static pthread_mutex_t all_plans_lock = PTHREAD_MUTEX_INITIALIZER;
+
 typedef struct conv_state {
     prle_op_desc desc;
-    prle_cudnn_plan *plan;
+    shared_plan *shared;
     size_t dweight_at, sums_at; /* bytes into scratch, behind the library's: the weights' gradient, sums for the bias's */
     bool follows;               /* bias, residual and activation */
 } conv_state;
@@ -43,14 +58,78 @@ out:
     return st;
 }
 
+/* ---- plans, shared ---- */
+
+/* What cuDNN sees of two convolutions is the same. */
+static bool is_same(const shared_plan *p, const prle_op_desc *desc, prle_op_pass pass, const prle_cudnn_wishes *wishes)
+{
+    const prle_conv2d_attrs *a = &p->desc.u.conv2d, *b = &desc->u.conv2d;
+
+    return p->pass == pass && p->desc.memory == desc->memory && p->wishes.deterministic == wishes->deterministic &&
+           p->wishes.exact == wishes->exact && prle_shape_equal(&p->desc.in[0], &desc->in[0]) &&
+           prle_shape_equal(&p->desc.param[0], &desc->param[0]) && prle_shape_equal(&p->desc.out, &desc->out) &&
+           a->stride == b->stride && a->pad_top == b->pad_top && a->pad_left == b->pad_left && a->pad_bottom == b->pad_bottom &&
+           a->pad_right == b->pad_right;
+}
+
+static prle_status shared_make(const prle_op_desc *desc, prle_op_pass pass, const prle_cudnn_wishes *wishes, shared_plan **out)
+{
+    shared_plan *p = NULL;
+
+    PRLE_TRY(PRLE_NEW(p, 1));
+    *p = (shared_plan){.next = all_plans, .desc = *desc, .pass = pass, .wishes = *wishes};
+    const prle_status st = prle_conv2d_cudnn_plan(desc, pass, wishes, &p->plan);
+    if (st != PRLE_OK) {
+        prle_free(p);
+        return st;
+    }
+    *out = all_plans = p;
+    return PRLE_OK;
+}
+
+static prle_status shared_take(const prle_op_desc *desc, prle_op_pass pass, const prle_cudnn_wishes *wishes, shared_plan **out)
+{
+    shared_plan *p = NULL;
+    prle_status st = PRLE_OK;
+
+    pthread_mutex_lock(&all_plans_lock);
+    for (p = all_plans; p != NULL && !is_same(p, desc, pass, wishes);)
+        p = p->next;
+    if (p == NULL)
+        st = shared_make(desc, pass, wishes, &p);
+    if (st == PRLE_OK) {
+        p->n_users++;
+        *out = p;
+    }
+    pthread_mutex_unlock(&all_plans_lock);
+    return st;
+}
+
+static void shared_drop(shared_plan *p)
+{
+    shared_plan **at = &all_plans;
+
+    pthread_mutex_lock(&all_plans_lock);
+    if (--p->n_users == 0) {
+        while (*at != p)
+            at = &(*at)->next;
+        *at = p->next;
+        prle_cudnn_plan_destroy(p->plan);
+        prle_free(p);
+    }
+    pthread_mutex_unlock(&all_plans_lock);
+}
+
 static void destroy(void *state)
 {
     conv_state *s = state;
 
-    if (s != NULL)
-        prle_cudnn_plan_destroy(s->plan);
+    if (s != NULL && s->shared != NULL)
+        shared_drop(s->shared);
     prle_free(s);
 }
+
+/* ---- the operator ---- */
 
 static void layouts(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
@@ -69,7 +148,7 @@ static void scratch_book(conv_state *s, prle_op_pass pass, prle_op_plan *plan)
 {
     const prle_layout dweight = prle_layout_plain(s->desc.memory, &s->desc.param[0]);
 
-    plan->scratch_bytes = prle_cudnn_plan_scratch(s->plan);
+    plan->scratch_bytes = prle_cudnn_plan_scratch(s->shared->plan);
     if (pass != PRLE_PASS_WEIGHTS)
         return;
     s->dweight_at = aligned(plan->scratch_bytes);
@@ -94,9 +173,9 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
     s->desc = *desc;
     wishes.deterministic = gpu->deterministic;
     wishes.exact = desc->memory == PRLE_F32 && !gpu->tf32;
-    PRLE_TRY_OUT(prle_conv2d_cudnn_plan(desc, pass, &wishes, &s->plan));
+    PRLE_TRY_OUT(shared_take(desc, pass, &wishes, &s->shared));
     prle_log(PRLE_LOG_DEBUG, "op", "conv2d %s %s: cuDNN %s", prle_shape_print(&desc->in[0], shape), pass_names[pass],
-             prle_cudnn_plan_name(s->plan));
+             prle_cudnn_plan_name(s->shared->plan));
     layouts(desc, pass, plan);
     s->follows = a->bias || a->residual || a->act.act != PRLE_ACT_NONE;
     scratch_book(s, pass, plan);
@@ -114,7 +193,7 @@ static prle_status convolve(const conv_state *s, const void *x, const void *w, c
     const int64_t ids[] = {X, W, Y};
     void *const pointers[] = {unconst(x), unconst(w), unconst(y)};
 
-    return prle_cudnn_plan_run(s->plan, 3, ids, pointers, scratch);
+    return prle_cudnn_plan_run(s->shared->plan, 3, ids, pointers, scratch);
 }
 
 static prle_status forward(const conv_state *s, const prle_op_args *args, cudaStream_t stream)

@@ -403,6 +403,15 @@ static void node_arrives(node *n, prle_dtype dtype, bool plain)
     n->dout_arrives = plain ? prle_layout_plain(dtype, &n->desc.out) : prle_cuda_layout(dtype, &n->desc.out);
 }
 
+/* Cases are many, and under each of the simulator's three random schedules a third of them runs: is case i one of those? */
+static bool is_mine(int i)
+{
+    const char *schedule = getenv("CUDASIM_SCHED");
+    int seed = 0;
+
+    return schedule == NULL || sscanf(schedule, "random:%d", &seed) != 1 || i % 3 == seed % 3;
+}
+
 /* ---- reorders ---- */
 
 static void reorder_check(const prle_layout *from, const prle_layout *to)
@@ -481,23 +490,6 @@ static void test_reorder_rounds(void **state)
 
 /* ---- convolution ---- */
 
-static void conv2d_all(void)
-{
-    for (int i = 0; i < N_CONV_CASES; i++) {
-        const prle_op_desc desc = conv_desc(&conv_cases[i]);
-        node n;
-
-        node_init(&n, conv_cases[i].name, PRLE_OP_CONV2D, &desc);
-        n.no_dparam = i % 2 != 0;
-        node_check(&n);
-    }
-}
-static void test_conv2d(void **state)
-{
-    (void)state;
-    BOTH(conv2d_all);
-}
-
 static void conv_fused_check(const conv_case *c, prle_act act, bool residual)
 {
     prle_op_desc desc = conv_desc(c), shapes = desc;
@@ -514,18 +506,40 @@ static void conv_fused_check(const conv_case *c, prle_act act, bool residual)
     node_check(&n);
 }
 
-/* Inference: what follows the sum. Two of ten combinations for each convolution. */
-static void conv2d_fused_all(void)
+/* All passes; and for inference, what follows the sum: two of ten combinations for each convolution. A plan of the same
+ * convolution that is alive is shared, and none is left over. */
+static void conv2d_check(int i)
 {
-    for (int i = 0; i < N_CONV_CASES; i++) {
-        conv_fused_check(&conv_cases[i], (prle_act)(i % 5), true);
-        conv_fused_check(&conv_cases[i], (prle_act)((i + 1) % 5), i % 3 == 0);
-    }
+    prle_op_desc desc = conv_desc(&conv_cases[i]);
+    const int64_t live = prle_alloc_live();
+    node n;
+
+    node_init(&n, conv_cases[i].name, PRLE_OP_CONV2D, &desc);
+    n.no_dparam = i % 2 != 0;
+    const prle_op_impl *impl = impl_of(&n);
+    prle_op_plan held = plan_entry(&n, PRLE_PASS_FORWARD), second = held;
+    assert_ok(impl->plan(&n.desc, PRLE_PASS_FORWARD, &held));
+    const int64_t one = prle_alloc_live();
+    assert_ok(impl->plan(&n.desc, PRLE_PASS_FORWARD, &second));
+    assert_int_equal(prle_alloc_live(), one + 1); /* its state */
+    impl->destroy(second.state);
+    node_check(&n);
+    conv_fused_check(&conv_cases[i], (prle_act)(i % 5), true);
+    conv_fused_check(&conv_cases[i], (prle_act)((i + 1) % 5), i % 3 == 0);
+    impl->destroy(held.state);
+    assert_int_equal(prle_alloc_live(), live);
 }
-static void test_conv2d_fused(void **state)
+
+static void conv2d_all(void)
+{
+    for (int i = 0; i < N_CONV_CASES; i++)
+        if (is_mine(i))
+            conv2d_check(i);
+}
+static void test_conv2d(void **state)
 {
     (void)state;
-    BOTH(conv2d_fused_all);
+    BOTH(conv2d_all);
 }
 
 /* ---- batch normalisation ---- */
@@ -586,6 +600,8 @@ static void batch_norm_all(void)
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int variant = 0; variant < 16; variant++) {
+            if ((i >= 4 && variant % 3 != (int)i % 3) || !is_mine(variant)) /* all variants of some shapes, some of all */
+                continue;
             char name[64];
             const bool frozen = (variant & 1) != 0, relu = (variant & 2) != 0, train = (variant & 4) != 0;
             const prle_batch_norm_attrs attrs = {.eps = 1e-5,
@@ -925,7 +941,7 @@ int main(void)
         cmocka_unit_test(test_reorder),
         cmocka_unit_test(test_reorder_rounds),
         cmocka_unit_test(test_conv2d),
-        cmocka_unit_test(test_conv2d_fused),
+
         cmocka_unit_test(test_batch_norm),
         cmocka_unit_test(test_batch_norm_far_mean),
         cmocka_unit_test(test_batch_norm_with_ranks),
