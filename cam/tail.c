@@ -52,37 +52,44 @@ static double at(const prle_model *model, const void *values, int64_t i)
     return model->dtype == PRLE_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i];
 }
 
-/* y = scale (H - mean) + beta of channel k. */
-typedef struct affine {
-    double scale, mean, beta;
-} affine;
-
-static affine channel_affine(const prle_cam_tail *tail, const prle_model *model, int64_t k)
+static void batch_norm_get(prle_cam_tail_channel *out, const prle_graph_node *bn, const prle_model *model, int64_t k)
 {
-    if (tail->batch_norm < 0)
-        return (affine){.scale = 1};
-    const prle_graph_node *bn = &model->graph->node[tail->batch_norm];
     const void *gamma = prle_model_segment(model, bn->param[0]), *beta = prle_model_segment(model, bn->param[1]);
     const void *mean = prle_model_segment(model, bn->stat[0]), *var = prle_model_segment(model, bn->stat[1]);
 
-    return (affine){.scale = at(model, gamma, k) / sqrt(at(model, var, k) + bn->desc.u.batch_norm.eps),
-                    .mean = at(model, mean, k),
-                    .beta = at(model, beta, k)};
+    out->scale = at(model, gamma, k) / sqrt(at(model, var, k) + bn->desc.u.batch_norm.eps);
+    out->mean = at(model, mean, k);
+    out->beta = at(model, beta, k);
+}
+
+prle_cam_tail_channel prle_cam_tail_channel_get(const prle_cam_tail *tail, const prle_model *model, const double *seed, int64_t k,
+                                                int64_t channels, int64_t pixels)
+{
+    const void *w = prle_model_segment(model, tail->head);
+    prle_cam_tail_channel out = {.scale = 1};
+    double c = 0;
+
+    if (tail->batch_norm >= 0)
+        batch_norm_get(&out, &model->graph->node[tail->batch_norm], model, k);
+    for (int64_t class = 0; class < model->opts.classes; class ++)
+        c += seed[class] * at(model, w, class * channels + k);
+    out.weight = c / (double)pixels;
+    return out;
+}
+
+prle_act_attrs prle_cam_tail_act(const prle_cam_tail *tail, const prle_model *model)
+{
+    return tail->act < 0 ? (prle_act_attrs){.act = PRLE_ACT_NONE} : model->graph->node[tail->act].desc.u.act;
 }
 
 void prle_cam_tail_gradients(double *gradients, const prle_cam_tail *tail, const prle_model *model, const double *values,
                              const double *seed, int64_t channels, int64_t pixels)
 {
-    static const prle_act_attrs none = {.act = PRLE_ACT_NONE};
-    const prle_act_attrs *act = tail->act < 0 ? &none : &model->graph->node[tail->act].desc.u.act;
-    const void *w = prle_model_segment(model, tail->head);
+    const prle_act_attrs act = prle_cam_tail_act(tail, model);
 
     for (int64_t k = 0; k < channels; k++) {
-        const affine y = channel_affine(tail, model, k);
-        double c = 0;
-        for (int64_t class = 0; class < model->opts.classes; class ++)
-            c += seed[class] * at(model, w, class * channels + k);
+        const prle_cam_tail_channel c = prle_cam_tail_channel_get(tail, model, seed, k, channels, pixels);
         for (int64_t p = k * pixels; p < (k + 1) * pixels; p++)
-            gradients[p] = c / (double)pixels * act_elem_grad(act, y.scale * (values[p] - y.mean) + y.beta) * y.scale;
+            gradients[p] = c.weight * act_elem_grad(&act, c.scale * (values[p] - c.mean) + c.beta) * c.scale;
     }
 }

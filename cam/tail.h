@@ -27,6 +27,18 @@ typedef struct prle_cam_tail {
 /** False where the node's tail is another. */
 bool prle_cam_tail_find(prle_cam_tail *out, const prle_graph *graph, prle_node node);
 
+/** One channel of it: g[p] = weight f'(scale (H[p] - mean) + beta) scale. */
+typedef struct prle_cam_tail_channel {
+    double weight; /* c_k */
+    double scale, mean, beta;
+} prle_cam_tail_channel;
+
+/** Channel k of a node of P pixels, for seed [classes]. */
+prle_cam_tail_channel prle_cam_tail_channel_get(const prle_cam_tail *tail, const prle_model *model, const double *seed, int64_t k,
+                                                int64_t channels, int64_t pixels);
+
+prle_act_attrs prle_cam_tail_act(const prle_cam_tail *tail, const prle_model *model); /* f; PRLE_ACT_NONE where there is none */
+
 /**
  * gradients  out  [C,P]
  * values     in   [C,P]     H

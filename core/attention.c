@@ -150,6 +150,19 @@ out:
     return st;
 }
 
+prle_status prle_attention_check(const float *map, int64_t h, int64_t w)
+{
+    PRLE_TRY(check_sides(h, w));
+    for (int64_t i = 0; i < h * w; i++)
+        PRLE_CHECK(isfinite(map[i]), PRLE_ENUMERIC, "attention map: value %g at row %lld, column %lld is not finite",
+                   (double)map[i], (long long)(i / w), (long long)(i % w));
+    for (int64_t i = 0; i < h * w; i++)
+        PRLE_CHECK(map[i] >= 0 && map[i] <= 1, PRLE_EINVAL,
+                   "attention map: value %g at row %lld, column %lld is outside [0,1]: normalise the map first", (double)map[i],
+                   (long long)(i / w), (long long)(i % w));
+    return PRLE_OK;
+}
+
 prle_status prle_attention_quantise(const float *map, int64_t h, int64_t w, int64_t H, int64_t W, uint16_t *q)
 {
     prle_status st = PRLE_OK;
@@ -157,16 +170,11 @@ prle_status prle_attention_quantise(const float *map, int64_t h, int64_t w, int6
     double *wide = NULL;
     const double whole = 4.0 * (double)H * (double)W;
 
-    PRLE_TRY(check_sides(h, w));
+    PRLE_TRY(prle_attention_check(map, h, w));
     PRLE_TRY(check_sides(H, W));
     PRLE_TRY(PRLE_NEW(wide, h * w));
     for (int64_t i = 0; i < h * w; i++)
         wide[i] = (double)map[i];
-    PRLE_TRY_OUT(check_finite(wide, h, w));
-    for (int64_t i = 0; i < h * w; i++)
-        PRLE_CHECK_OUT(wide[i] >= 0 && wide[i] <= 1, PRLE_EINVAL,
-                       "attention map: value %g at row %lld, column %lld is outside [0,1]: normalise the map first", wide[i],
-                       (long long)(i / w), (long long)(i % w));
     PRLE_TRY_OUT(stretched_init(&s, wide, h, w, H, W));
     for (int64_t y = 0; y < H; y++)
         quantise_row(q + y * W, stretched_row(&s, y, H, W), whole, W);

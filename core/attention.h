@@ -35,6 +35,9 @@ PRLE_NODISCARD prle_status prle_attention_normalise(double *map, int64_t h, int6
  */
 PRLE_NODISCARD prle_status prle_attention_resize(const double *map, int64_t h, int64_t w, int64_t H, int64_t W, double *out);
 
+/** PRLE_OK for a map that prle_attention_quantise takes; else its errors. map [h,w]. */
+PRLE_NODISCARD prle_status prle_attention_check(const float *map, int64_t h, int64_t w);
+
 /**
  * The same resize of a map as it comes back from the disk, then q = rint(32768 A), ties to even. For float16 values and
  * H, W <= 4096 every step before the division is exact, and the result the correctly rounded exact value, whoever computes it.

@@ -12,6 +12,7 @@ void prle_comm_watch_set(prle_comm_watch to) { watch = to; }
 /* Rings the bell around one collective. */
 #define WATCHED(call)                                                                                                            \
     do {                                                                                                                         \
+        comm->what = what;                                                                                                       \
         if (watch != NULL)                                                                                                       \
             watch(what, 1);                                                                                                      \
         const prle_status st_ = (call);                                                                                          \
@@ -24,6 +25,15 @@ prle_status prle_comm_sum(prle_comm *comm, void *values, int64_t n, prle_dtype d
 {
     WATCHED(comm->ops->sum(comm, values, n, dtype));
 }
+
+/* These two wait for nobody. */
+prle_status prle_comm_sum_begin(prle_comm *comm, void *values, int64_t n, prle_dtype dtype, const char *what)
+{
+    comm->what = what;
+    return comm->ops->sum_begin(comm, values, n, dtype);
+}
+
+prle_status prle_comm_sum_end(prle_comm *comm) { return comm->ops->sum_end(comm); }
 
 prle_status prle_comm_max_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what)
 {

@@ -25,6 +25,10 @@ typedef struct prle_comm_ops {
     prle_status (*barrier)(prle_comm *comm);
     prle_status (*duplicate)(prle_comm *comm, prle_comm **out);
     void (*destroy)(prle_comm *comm);
+    /* sum in two parts, of values in a GPU's memory: begin queues it behind what the GPU has been given so far, what it is given
+     * after end sees all sums begun. NULL (both) where values lie in the host's memory. */
+    prle_status (*sum_begin)(prle_comm *comm, void *values, int64_t n, prle_dtype dtype);
+    prle_status (*sum_end)(prle_comm *comm);
 } prle_comm_ops;
 
 /** The head of every implementation's own structure. */
@@ -33,6 +37,7 @@ struct prle_comm {
     int rank, size;             /* in the communicator */
     int local_rank, local_size; /* among the ranks that share this machine's memory */
     int cpu_sharers;            /* ranks of this machine that may run on this rank's CPUs, itself included */
+    const char *what;           /* what the last call of it was for: "gradients" */
 };
 
 /** The communicator of a single rank; never fails, nothing to destroy (destroying it is fine). */
@@ -40,6 +45,10 @@ prle_comm *prle_comm_self(void);
 
 /* The calls below forward to ops. `what` is shown by the watchdog and in errors: "gradients", "scores", ... */
 PRLE_NODISCARD prle_status prle_comm_sum(prle_comm *comm, void *values, int64_t n, prle_dtype dtype, const char *what);
+/** Whether the sums are of values in a GPU's memory, and may be begun before they are needed. */
+static inline bool prle_comm_overlaps(const prle_comm *comm) { return comm->ops->sum_begin != NULL; }
+PRLE_NODISCARD prle_status prle_comm_sum_begin(prle_comm *comm, void *values, int64_t n, prle_dtype dtype, const char *what);
+PRLE_NODISCARD prle_status prle_comm_sum_end(prle_comm *comm);
 PRLE_NODISCARD prle_status prle_comm_max_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what);
 PRLE_NODISCARD prle_status prle_comm_sum_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what);
 PRLE_NODISCARD prle_status prle_comm_broadcast(prle_comm *comm, void *bytes, int64_t n_bytes, int root, const char *what);

@@ -11,7 +11,7 @@
 
 enum { MAX_BUCKET_BYTES = 16 << 20 };
 
-const char *const prle_grad_sum_mode_words[] = {"auto", "plain", "thread", NULL};
+const char *const prle_grad_sum_mode_words[] = {"auto", "plain", "thread", "stream", NULL};
 
 struct prle_grad_sum {
     prle_comm *comm; /* the one summed over: borrowed in plain mode, our duplicate in thread mode */
@@ -19,12 +19,12 @@ struct prle_grad_sum {
     int64_t n, elem_bytes, bucket, n_buckets; /* bucket: elements in each but the last one summed */
     prle_dtype dtype;
     prle_grad_sum_mode mode;
-    /* Thread mode only; from here on under the lock. */
+    /* Thread and stream mode only; from here on under the lock. */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t work, done;
     int64_t *n_ready; /* [n_buckets] final elements of this step */
-    int64_t n_summed; /* buckets of this step */
+    int64_t n_summed; /* buckets of this step; stream mode: begun */
     bool started, ends;
     prle_status failure; /* the first of this step, with its message: the error record belongs to the thread */
     char message[1024];
@@ -78,14 +78,30 @@ static void *sum_thread(void *arg)
     return NULL;
 }
 
+/* Begins the sums of all buckets that are final, in their order; after a failure none. */
+static void stream_begin(prle_grad_sum *s)
+{
+    while (s->failure == PRLE_OK && s->n_summed < s->n_buckets && s->n_ready[s->n_summed] == bucket_count(s, s->n_summed)) {
+        const int64_t b = s->n_summed++;
+        s->failure = prle_comm_sum_begin(s->comm, s->buffer + bucket_first(s, b) * s->elem_bytes, bucket_count(s, b), s->dtype,
+                                         "gradients");
+        if (s->failure != PRLE_OK)
+            snprintf(s->message, sizeof s->message, "%s", prle_error_message());
+    }
+}
+
 /* Duplicates the communicator for thread mode; where the library cannot, AUTO falls back to plain, on all ranks alike. */
 static prle_status mode_choose(prle_grad_sum *s, prle_comm *comm, prle_grad_sum_mode wanted)
 {
     s->mode = wanted;
     s->comm = comm;
     if (wanted == PRLE_GRAD_SUM_AUTO)
-        s->mode = comm->local_size == comm->size ? PRLE_GRAD_SUM_PLAIN : PRLE_GRAD_SUM_THREAD;
-    if (s->mode == PRLE_GRAD_SUM_PLAIN)
+        s->mode = prle_comm_overlaps(comm)         ? PRLE_GRAD_SUM_STREAM
+                  : comm->local_size == comm->size ? PRLE_GRAD_SUM_PLAIN
+                                                   : PRLE_GRAD_SUM_THREAD;
+    PRLE_CHECK(s->mode != PRLE_GRAD_SUM_STREAM || prle_comm_overlaps(comm), PRLE_ENOTSUP,
+               "gradients are summed as a stream on GPUs only: choose auto, plain or thread");
+    if (s->mode != PRLE_GRAD_SUM_THREAD)
         return PRLE_OK;
     const prle_status st = prle_comm_duplicate(comm, &s->comm);
     if (st == PRLE_ENOTSUP && wanted == PRLE_GRAD_SUM_AUTO) {
@@ -127,8 +143,9 @@ prle_status prle_grad_sum_create(prle_grad_sum **out, prle_comm *comm, void *buf
     s->bucket = given.bucket_bytes / s->elem_bytes;
     s->n_buckets = (n + s->bucket - 1) / s->bucket;
     PRLE_TRY_OUT(mode_choose(s, comm, given.mode));
-    if (s->mode == PRLE_GRAD_SUM_THREAD) {
+    if (s->mode != PRLE_GRAD_SUM_PLAIN)
         PRLE_TRY_OUT(PRLE_NEW(s->n_ready, s->n_buckets));
+    if (s->mode == PRLE_GRAD_SUM_THREAD) {
         PRLE_TRY_OUT(prle_thread_start(&s->thread, sum_thread, s, "communication"));
         s->started = true;
     }
@@ -155,6 +172,8 @@ void prle_grad_sum_ready(prle_grad_sum *s, int64_t offset, int64_t n)
         s->n_ready[b] += hi - lo;
         PRLE_ASSERT(s->n_ready[b] <= bucket_count(s, b)); /* an element was named twice */
     }
+    if (s->mode == PRLE_GRAD_SUM_STREAM)
+        stream_begin(s);
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
 }
@@ -166,13 +185,16 @@ static prle_status plain_wait(prle_grad_sum *s)
     return PRLE_OK;
 }
 
-static prle_status thread_wait(prle_grad_sum *s)
+/* What was named and what was not: all is final. Thread mode: the sums are made; stream mode: they are begun. */
+static prle_status rest_wait(prle_grad_sum *s)
 {
     pthread_mutex_lock(&s->lock);
     for (int64_t b = 0; b < s->n_buckets; b++)
         s->n_ready[b] = bucket_count(s, b);
+    if (s->mode == PRLE_GRAD_SUM_STREAM)
+        stream_begin(s);
     pthread_cond_signal(&s->work);
-    while (s->n_summed < s->n_buckets)
+    while (s->mode == PRLE_GRAD_SUM_THREAD && s->n_summed < s->n_buckets)
         pthread_cond_wait(&s->done, &s->lock);
     const prle_status st = s->failure;
     s->failure = PRLE_OK;
@@ -184,7 +206,13 @@ static prle_status thread_wait(prle_grad_sum *s)
     return PRLE_OK;
 }
 
-prle_status prle_grad_sum_wait(prle_grad_sum *s) { return s->mode == PRLE_GRAD_SUM_THREAD ? thread_wait(s) : plain_wait(s); }
+prle_status prle_grad_sum_wait(prle_grad_sum *s)
+{
+    if (s->mode == PRLE_GRAD_SUM_PLAIN)
+        return plain_wait(s);
+    PRLE_TRY(rest_wait(s));
+    return s->mode == PRLE_GRAD_SUM_STREAM ? prle_comm_sum_end(s->comm) : PRLE_OK;
+}
 
 prle_grad_sum_mode prle_grad_sum_mode_get(const prle_grad_sum *s) { return s->mode; }
 

@@ -145,6 +145,8 @@ static prle_status deadline_choose(double given_s, double *deadline_s)
     return PRLE_OK;
 }
 
+prle_status prle_watchdog_deadline(double *out_s) { return deadline_choose(dog.runs ? dog.deadline_s : 0, out_s); }
+
 /* Deadlines are on the monotonic clock: a change of the date is no reason to end a job. */
 static void condition_make(void)
 {

@@ -21,6 +21,9 @@ extern "C" {
  */
 PRLE_NODISCARD prle_status prle_watchdog_begin(const prle_comm *comm, double deadline_s);
 
+/** The deadline for waits of other kinds: the running watchdog's, else what prle_watchdog_begin would take for 0. */
+PRLE_NODISCARD prle_status prle_watchdog_deadline(double *out_s);
+
 /** Stops watching and joins the thread; fine when never begun. */
 void prle_watchdog_end(void);
 

@@ -15,17 +15,17 @@ struct prle_fuser {
     prle_fuse_opts opts;
     int T;
     int64_t H, W;
-    uint32_t mean_limit, low_limit;  /* s > tau1 is sum > mean_limit; s < hyst_low is sum < low_limit */
-    int32_t limits[MAX_WINDOW + 1];  /* by n: the mean over n pixels exceeds lambda (hyst_pair) when their sum exceeds this */
-    uint32_t *value;                 /* [H,W] the fused map, times 32768 T */
-    uint32_t *first;                 /* [32768 T + 1] scratch of the counting sort */
-    int64_t rows_inside;             /* the window height that inside and limit below were filled for */
-    int32_t *inside, *limit;         /* [W] pixels of the window at each column, and limits[] of it */
-    int32_t *column_sum, *box_sum;   /* [W] */
-    uint16_t *column_lo, *column_hi; /* [W] */
-    uint16_t *box_lo, *box_hi;       /* [W] */
-    uint16_t *top;                   /* [W] max over maps and window */
-    int32_t *disagree;               /* [W] g of Eq. 7: 0 or 1 */
+    prle_fuse_limits limits;
+    int32_t window_limits[MAX_WINDOW + 1]; /* by n: prle_fuse_window_limit */
+    uint32_t *value;                       /* [H,W] the fused map, times 32768 T */
+    uint32_t *first;                       /* [32768 T + 1] scratch of the counting sort */
+    int64_t rows_inside;                   /* the window height that inside and limit below were filled for */
+    int32_t *inside, *limit;               /* [W] pixels of the window at each column, and limits[] of it */
+    int32_t *column_sum, *box_sum;         /* [W] */
+    uint16_t *column_lo, *column_hi;       /* [W] */
+    uint16_t *box_lo, *box_hi;             /* [W] */
+    uint16_t *top;                         /* [W] max over maps and window */
+    int32_t *disagree;                     /* [W] g of Eq. 7: 0 or 1 */
 };
 
 /* ---- options ---- */
@@ -45,8 +45,7 @@ static prle_status check_share(const char *name, double share)
     return PRLE_OK;
 }
 
-/* The largest integer sum that does not exceed the share of `full`: sum > share * full, exactly, is sum > this. */
-static int64_t limit_of(double share, int64_t full) { return (int64_t)rint(share * MILLION) * full / MILLION; }
+static int64_t millionths(double share) { return (int64_t)rint(share * MILLION); }
 
 static prle_status check(const prle_fuse_opts *opts, int T, int64_t H, int64_t W)
 {
@@ -65,21 +64,33 @@ static prle_status check(const prle_fuse_opts *opts, int T, int64_t H, int64_t W
     return PRLE_OK;
 }
 
+prle_status prle_fuse_limits_make(prle_fuse_limits *out, const prle_fuse_opts *opts, int T, int64_t H, int64_t W)
+{
+    const int64_t full = (int64_t)PRLE_ATTENTION_ONE * T;
+
+    PRLE_TRY(check(opts, T, H, W));
+    /* The largest integer sum that does not exceed the share of `full`: sum > share * full, exactly, is sum > this. And s < low
+     * is sum < ceil(low * full). */
+    *out = (prle_fuse_limits){
+        .mean = (uint32_t)(millionths(opts->tau1) * full / MILLION),
+        .low = (uint32_t)((millionths(opts->hyst_low) * full + MILLION - 1) / MILLION),
+        .pair_millionths = millionths(opts->rule == PRLE_FUSE_HYSTERESIS ? opts->hyst_pair : opts->lambda),
+    };
+    return PRLE_OK;
+}
+
 prle_status prle_fuser_create(const prle_fuse_opts *opts, int T, int64_t H, int64_t W, prle_fuser **out)
 {
     prle_status st = PRLE_OK;
+    prle_fuse_limits limits = {0};
     prle_fuser *f = NULL;
 
-    PRLE_TRY(check(opts, T, H, W));
+    PRLE_TRY(prle_fuse_limits_make(&limits, opts, T, H, W));
     PRLE_TRY(PRLE_NEW(f, 1));
-    *f = (prle_fuser){.opts = *opts, .T = T, .H = H, .W = W};
+    *f = (prle_fuser){.opts = *opts, .T = T, .H = H, .W = W, .limits = limits};
     const int64_t full = (int64_t)PRLE_ATTENTION_ONE * T;
-    const double pair = opts->rule == PRLE_FUSE_HYSTERESIS ? opts->hyst_pair : opts->lambda;
-    /* s < low is sum < ceil(low * full) */
-    f->low_limit = (uint32_t)(((int64_t)rint(opts->hyst_low * MILLION) * full + MILLION - 1) / MILLION);
-    f->mean_limit = (uint32_t)limit_of(opts->tau1, full);
     for (int n = 0; n <= MAX_WINDOW; n++)
-        f->limits[n] = (int32_t)limit_of(pair, (int64_t)PRLE_ATTENTION_ONE * n);
+        f->window_limits[n] = prle_fuse_window_limit(&limits, n);
     PRLE_TRY_OUT(PRLE_NEW(f->value, H * W));
     PRLE_TRY_OUT(PRLE_NEW(f->first, full + 1));
     PRLE_TRY_OUT(PRLE_NEW(f->inside, W));
@@ -227,7 +238,7 @@ static void set_window_height(prle_fuser *f, int64_t n_rows)
     for (int64_t x = 0; x < f->W; x++) {
         const int64_t left = x < r ? x : r, right = f->W - 1 - x < r ? f->W - 1 - x : r;
         f->inside[x] = (int32_t)(n_rows * (left + 1 + right));
-        f->limit[x] = f->limits[f->inside[x]];
+        f->limit[x] = f->window_limits[f->inside[x]];
     }
     f->rows_inside = n_rows;
 }
@@ -328,7 +339,7 @@ static uint32_t hysteresis_scan(const prle_fuser *f, const uint16_t *q, int64_t 
                         largest_at = v * W + u;
                     }
                 }
-            if (sum > f->limits[inside])
+            if (sum > f->window_limits[inside])
                 return sum_at(f, q, largest_at);
         }
     return 0;
@@ -337,9 +348,9 @@ static uint32_t hysteresis_scan(const prle_fuser *f, const uint16_t *q, int64_t 
 static void hysteresis_row(const prle_fuser *f, const uint16_t *q, int64_t y, uint32_t *value)
 {
     for (int64_t x = 0; x < f->W; x++)
-        if (value[x] < f->low_limit)
+        if (value[x] < f->limits.low)
             value[x] = 0;
-        else if (value[x] <= f->mean_limit)
+        else if (value[x] <= f->limits.mean)
             value[x] = hysteresis_scan(f, q, y, x);
 }
 
@@ -387,13 +398,13 @@ prle_status prle_fuser_run(prle_fuser *f, const uint16_t *q, uint16_t *rank, uin
 
         mean_row(value, q + y * W, f->T, H * W, W);
         switch (f->opts.rule) {
-        case PRLE_FUSE_AVERAGE: average_row(value, f->mean_limit, W); break;
+        case PRLE_FUSE_AVERAGE: average_row(value, f->limits.mean, W); break;
         case PRLE_FUSE_HYSTERESIS: hysteresis_row(f, q, y, value); break;
         case PRLE_FUSE_NEIGHBOR:
         case PRLE_FUSE_EXPAND:
             neighbor_row(f, q, y);
             /* no mean exceeds `full`: the printed rule is the expanded one with nothing kept */
-            expand_row(value, f->top, f->disagree, f->opts.rule == PRLE_FUSE_EXPAND ? f->mean_limit : full, (uint32_t)f->T, W);
+            expand_row(value, f->top, f->disagree, f->opts.rule == PRLE_FUSE_EXPAND ? f->limits.mean : full, (uint32_t)f->T, W);
             break;
         }
     }

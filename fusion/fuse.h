@@ -2,6 +2,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "core/attention.h"
+#include "core/hd.h"
 #include "core/status.h"
 
 #ifdef __cplusplus
@@ -40,6 +42,21 @@ enum { PRLE_FUSE_MAX_MAPS = 64, PRLE_FUSE_MAX_RADIUS = 7 };
 
 /** "expand", "neighbor", "average", "hysteresis" by prle_fuse_rule, then NULL: for option tables. */
 extern const char *const prle_fuse_rule_words[];
+
+/** The thresholds as integers, for T maps. */
+typedef struct prle_fuse_limits {
+    uint32_t mean, low;      /* s > tau1 is sum > mean; s < hyst_low is sum < low */
+    int64_t pair_millionths; /* lambda; of hysteresis hyst_pair */
+} prle_fuse_limits;
+
+/** Resolves and checks options; the errors of prle_fuser_create. */
+PRLE_NODISCARD prle_status prle_fuse_limits_make(prle_fuse_limits *out, const prle_fuse_opts *opts, int T, int64_t H, int64_t W);
+
+/** The mean over a window of n pixels exceeds the pair threshold when their sum exceeds this. */
+PRLE_HD static inline int32_t prle_fuse_window_limit(const prle_fuse_limits *limits, int n)
+{
+    return (int32_t)(limits->pair_millionths * PRLE_ATTENTION_ONE * n / 1000000);
+}
 
 /** Thresholds resolved to integers, and all scratch: fusing allocates nothing. One per thread. */
 typedef struct prle_fuser prle_fuser;

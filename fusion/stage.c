@@ -15,19 +15,19 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "core/rankmap.h"
 #include "core/text.h"
 #include "dist/units_meter.h"
+#include "fusion/batch.h"
 
 #define EMPTY_SHARE_WARNED 0.05
 
 const double prle_fuse_quantiles[PRLE_FUSE_QUANTILES] = {0, 0.05, 0.25, 0.5, 0.75, 0.95, 1};
 
-/** What one thread needs for one image. */
+/** What one thread reads of one image. */
 typedef struct worker {
-    prle_fuser *fuser;
-    float *native; /* [h,w] of the largest member */
-    uint16_t *q;   /* [T,H,W] */
+    float *maps;                             /* all members', one after another */
+    float *map[PRLE_FUSE_MAX_MAPS];          /* [zoo.n] [h,w] each, in maps */
+    const float *native[PRLE_FUSE_MAX_MAPS]; /* the same */
 } worker;
 
 /** One run of the stage, on one rank. */
@@ -41,9 +41,8 @@ typedef struct stage {
     char *zoo_text, *cams_text, *faces_text;
     worker *workers; /* [n_workers] */
     int n_workers;
-    uint16_t *rank;     /* [PRLE_UNIT_ITEMS,H,W] */
-    uint8_t *attention; /* [PRLE_UNIT_ITEMS,H,W] */
-    uint32_t *area;     /* [PRLE_UNIT_ITEMS] */
+    const prle_fuse_batch_ops *ops;
+    void *batch;
     prle_units_meter meter;
 } stage;
 
@@ -196,23 +195,40 @@ static prle_status info_make(stage *s)
 
 static prle_status workers_make(stage *s)
 {
-    const int64_t H = s->info.height, W = s->info.width;
-    int64_t largest = 0;
+    int64_t all = 0;
 
-    for (int64_t t = 0; t < s->zoo.n; t++) {
-        const int64_t size = s->member[t]->info.height * s->member[t]->info.width;
-        largest = size > largest ? size : largest;
-    }
+    for (int64_t t = 0; t < s->zoo.n; t++)
+        all += s->member[t]->info.height * s->member[t]->info.width;
     s->n_workers = s->opts->threads;
     PRLE_TRY(PRLE_NEW(s->workers, s->n_workers));
     for (int i = 0; i < s->n_workers; i++) {
-        PRLE_TRY(prle_fuser_create(&s->opts->fuse, (int)s->zoo.n, H, W, &s->workers[i].fuser));
-        PRLE_TRY(PRLE_NEW(s->workers[i].native, largest));
-        PRLE_TRY(PRLE_NEW(s->workers[i].q, s->zoo.n * H * W));
+        worker *w = &s->workers[i];
+        int64_t at = 0;
+
+        PRLE_TRY(PRLE_NEW(w->maps, all));
+        for (int64_t t = 0; t < s->zoo.n; t++) {
+            w->native[t] = w->map[t] = w->maps + at;
+            at += s->member[t]->info.height * s->member[t]->info.width;
+        }
     }
-    PRLE_TRY(PRLE_NEW(s->rank, PRLE_UNIT_ITEMS * H * W));
-    PRLE_TRY(PRLE_NEW(s->attention, PRLE_UNIT_ITEMS * H * W));
-    return PRLE_NEW(s->area, PRLE_UNIT_ITEMS);
+    return PRLE_OK;
+}
+
+static prle_status batch_make(stage *s)
+{
+    prle_fuse_native native[PRLE_FUSE_MAX_MAPS];
+    const prle_fuse_batch_desc desc = {.opts = s->opts->fuse,
+                                       .T = (int)s->zoo.n,
+                                       .H = s->info.height,
+                                       .W = s->info.width,
+                                       .native = native,
+                                       .max_images = PRLE_UNIT_ITEMS,
+                                       .threads = s->n_workers};
+
+    for (int64_t t = 0; t < s->zoo.n; t++)
+        native[t] = (prle_fuse_native){s->member[t]->info.height, s->member[t]->info.width};
+    s->ops = prle_fuse_batch_ops_of(s->opts->device != NULL ? s->opts->device : prle_device_cpu());
+    return s->ops->create(&s->batch, &desc);
 }
 
 static prle_status stage_init(stage *s)
@@ -221,16 +237,16 @@ static prle_status stage_init(stage *s)
     PRLE_TRY(zoo_open(s));
     PRLE_TRY(index_make(s));
     PRLE_TRY(info_make(s));
-    return workers_make(s);
+    PRLE_TRY(workers_make(s));
+    return batch_make(s);
 }
 
 static void stage_deinit(stage *s)
 {
-    for (int i = 0; s->workers != NULL && i < s->n_workers; i++) {
-        prle_fuser_destroy(s->workers[i].fuser);
-        prle_free(s->workers[i].native);
-        prle_free(s->workers[i].q);
-    }
+    if (s->batch != NULL)
+        s->ops->destroy(s->batch);
+    for (int i = 0; s->workers != NULL && i < s->n_workers; i++)
+        prle_free(s->workers[i].maps);
     for (int64_t t = 0; s->member != NULL && t < s->zoo.n; t++)
         prle_cam_close(s->member[t]);
     prle_free(s->workers);
@@ -240,46 +256,44 @@ static void stage_deinit(stage *s)
     prle_free(s->zoo_text);
     prle_free(s->cams_text);
     prle_free(s->faces_text);
-    prle_free(s->rank);
-    prle_free(s->attention);
-    prle_free(s->area);
     prle_progress_destroy(s->meter.progress);
 }
 
 /* ---- units ---- */
 
-/* Fuses one image into slot `at` of the unit's buffers. */
-static prle_status image_fuse(const stage *s, const worker *w, int64_t image, int64_t at)
+/* Reads an image's maps and gives them to the batch as number `at` of the unit. */
+static prle_status image_put(const stage *s, int thread, int64_t image, int64_t at)
 {
-    const int64_t H = s->info.height, W = s->info.width;
+    const worker *w = &s->workers[thread];
 
     for (int64_t t = 0; t < s->zoo.n; t++) {
         const prle_cam *cam = s->member[t];
 
-        PRLE_TRY(prle_cam_read(cam, image, w->native));
-        if (prle_attention_quantise(w->native, cam->info.height, cam->info.width, H, W, w->q + t * H * W) != PRLE_OK)
+        PRLE_TRY(prle_cam_read(cam, image, w->map[t]));
+        if (prle_attention_check(w->map[t], cam->info.height, cam->info.width) != PRLE_OK)
             return prle_error_prefix("%s: image %" PRId64, cam->path, image);
     }
-    return prle_fuser_run(w->fuser, w->q, s->rank + at * H * W, s->attention + at * H * W, &s->area[at]);
+    return s->ops->put(s->batch, thread, at, w->native);
 }
 
-/* The error record belongs to the thread that failed: the message of the lowest image is carried over to this one. */
-static prle_status unit_fuse(const stage *s, int64_t first, int64_t n)
+/* Images begin ... end - 1 of the unit at items[]. The error record belongs to the thread that failed: the message of the lowest
+ * image is carried over to this one. */
+static prle_status stretch_put(const stage *s, const int64_t *items, int64_t begin, int64_t end)
 {
     prle_status st = PRLE_OK;
-    int64_t failed_at = n;
+    int64_t failed_at = end;
     int n_started = 0;
     char message[1024] = "";
 
 #pragma omp parallel num_threads(s->n_workers)
     {
-        int own_worker;
+        int own_thread;
 
 #pragma omp atomic capture
-        own_worker = n_started++;
+        own_thread = n_started++;
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < n; i++) {
-            const prle_status own = image_fuse(s, &s->workers[own_worker], s->index[first + i], i);
+        for (int64_t i = begin; i < end; i++) {
+            const prle_status own = image_put(s, own_thread, items[i], i);
 #pragma omp critical
             if (own != PRLE_OK && i < failed_at) {
                 st = own;
@@ -291,12 +305,25 @@ static prle_status unit_fuse(const stage *s, int64_t first, int64_t n)
     return st == PRLE_OK ? PRLE_OK : PRLE_FAIL(st, "%s", message);
 }
 
+/* A device fuses one stretch while the next is read. */
+static prle_status unit_fuse(const stage *s, int64_t first, int64_t n, prle_fuse_result *result)
+{
+    for (int64_t at = 0; at < n; at += s->ops->stretch) {
+        const int64_t end = n - at < s->ops->stretch ? n : at + s->ops->stretch;
+
+        PRLE_TRY(stretch_put(s, s->index + first, at, end));
+        PRLE_TRY(s->ops->submit(s->batch, at, end - at));
+    }
+    return s->ops->wait(s->batch, result);
+}
+
 static prle_status unit_process(void *ctx, int64_t first, int64_t n, const char *path)
 {
     const stage *s = ctx;
+    prle_fuse_result fused = {0};
 
-    PRLE_TRY(unit_fuse(s, first, n));
-    return prle_maps_part_write(path, &s->info, s->index + first, n, s->rank, s->attention, s->area);
+    PRLE_TRY(unit_fuse(s, first, n, &fused));
+    return prle_maps_part_write(path, &s->info, s->index + first, n, fused.rank, fused.attention, fused.area);
 }
 
 static prle_status unit_check(void *ctx, int64_t first, int64_t n, const char *path)

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "core/comm.h"
+#include "core/device/device.h"
 #include "core/strings.h"
 #include "fusion/fuse.h"
 
@@ -15,7 +16,8 @@ typedef struct prle_fuse_stage_opts {
     prle_strings zoo; /* members to fuse, in this order; empty: all in the folder, by name */
     const char *out;  /* maps.h5; units are kept in OUT.parts while it is being made */
     prle_fuse_opts fuse;
-    int threads; /* of this rank: each fuses images of its own */
+    int threads;               /* of this rank: each reads, and on the processor fuses, images of its own */
+    const prle_device *device; /* what fuses; NULL: the processor */
 } prle_fuse_stage_opts;
 
 #define PRLE_FUSE_STAGE_OPTS_DEFAULT                                                                                             \
@@ -42,8 +44,8 @@ typedef struct prle_fuse_report {
 
 /**
  * Fuses the maps of every image that all members have one for, at the size of the faces, and warns when more than 5 % are empty.
- * Every image is fused by one thread of one rank, in integers: the contents of maps.h5 do not depend on ranks or threads, nor on
- * how often the stage was killed and started again. Shows its progress on rank 0.
+ * Every image is fused by one thread of one rank, or its GPU, in integers: the contents of maps.h5 do not depend on ranks,
+ * threads or devices, nor on how often the stage was killed and started again. Shows its progress on rank 0.
  *
  * Errors: PRLE_EINVAL when a member is not in the folder (those there are listed), named twice, or OUT exists and was made
  * otherwise; PRLE_EFORMAT when members are of different face stores or cover different images; PRLE_ENUMERIC names file, image

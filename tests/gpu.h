@@ -51,6 +51,33 @@ static inline void gpu_traffic_check(const char *part, int64_t least_bytes)
                  (long long)least_bytes);
 }
 
+/* ---- buffers on the GPU ---- */
+
+static inline void *gpu_new(size_t n_bytes)
+{
+    void *out = NULL;
+
+    assert_ok(prle_cuda_device()->alloc(n_bytes, &out));
+    return out;
+}
+
+static inline void *gpu_put(const void *from, size_t n_bytes)
+{
+    void *const out = gpu_new(n_bytes);
+
+    assert_ok(prle_cuda_device()->copy_in(out, from, n_bytes));
+    return out;
+}
+
+static inline void gpu_get(void *to, const void *from, size_t n_bytes)
+{
+    assert_ok(prle_cuda_device()->copy_out(to, from, n_bytes));
+}
+
+static inline void gpu_free(void *buffer) { prle_cuda_device()->free(buffer); }
+
+/* ---- the suite ---- */
+
 static inline int gpu_suite_begin(void **state)
 {
     cudasim_counts counts;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/device/flat_cuda.h"
 #include "core/log.h"
 #include "core/op/fold_cuda.h"
@@ -39,6 +40,8 @@ static struct {
     ring bulk, info, batches; /* copies of any size; prle_cuda_run; what is fed: a stage for each step that may be queued */
     fed fed[N_FED];
     int next_fed;
+    cudaEvent_t all_done;                 /* what cuda_wait waits for */
+    prle_status (*poll)(double waited_s); /* prle_cuda_poll_set */
     void *blas_workspace;
     prle_cuda_run *run;
 } gpu;
@@ -111,20 +114,28 @@ static prle_status cuda_zero(void *ptr, size_t n_bytes)
     return PRLE_OK;
 }
 
+void prle_cuda_poll_set(prle_status (*poll)(double waited_s)) { gpu.poll = poll; }
+
 /* Waits only where there is something to wait for. */
-static prle_status event_wait(cudaEvent_t event)
+prle_status prle_cuda_wait_event(cudaEvent_t event)
 {
-    if (cudaEventQuery(event) == cudaErrorNotReady) {
+    const double begin_s = gpu.poll != NULL ? prle_clock_s() : 0;
+
+    while (cudaEventQuery(event) == cudaErrorNotReady) {
         (void)cudaGetLastError(); /* that was no error */
-        PRLE_CUDA(cudaEventSynchronize(event));
+        if (gpu.poll == NULL)
+            PRLE_CUDA(cudaEventSynchronize(event));
+        else
+            PRLE_TRY(gpu.poll(prle_clock_s() - begin_s));
     }
+    PRLE_CUDA(cudaEventQuery(event));
     return PRLE_OK;
 }
 
 static prle_status cuda_wait(void)
 {
-    PRLE_CUDA(cudaStreamSynchronize(gpu.pub.compute));
-    return PRLE_OK;
+    PRLE_CUDA(cudaEventRecord(gpu.all_done, gpu.pub.compute));
+    return prle_cuda_wait_event(gpu.all_done);
 }
 
 static prle_status ring_init(ring *r, int n, size_t n_bytes)
@@ -153,7 +164,7 @@ static prle_status ring_take(ring *r, stage **out)
     stage *s = &r->stages[r->next];
 
     r->next = (r->next + 1) % r->n;
-    PRLE_TRY(event_wait(s->done));
+    PRLE_TRY(prle_cuda_wait_event(s->done));
     *out = s;
     return PRLE_OK;
 }
@@ -245,7 +256,7 @@ static prle_status cuda_copy_out(void *to_host, const void *from_device, size_t 
         }
         if (before == NULL)
             continue;
-        PRLE_TRY(event_wait(before->done));
+        PRLE_TRY(prle_cuda_wait_event(before->done));
         memcpy((char *)to_host + at - BULK_BYTES, before->bytes, chunk(n_bytes, at - BULK_BYTES));
     }
     return PRLE_OK;
@@ -339,14 +350,16 @@ static const prle_device device = {.name = "cuda",
                                    .fold = cuda_fold,
                                    .scale = cuda_scale,
                                    .steps_ahead = STEPS_AHEAD,
-                                   .learn = &prle_cuda_learn};
+                                   .learn = &prle_cuda_learn,
+                                   .comm_create = prle_cuda_comm_create,
+                                   .fuse = &prle_cuda_fuse_batch};
 
 const prle_device *prle_cuda_device(void) { return &device; }
 
 /* ---- opening ---- */
 
-/* One line for each thing that may be missing. */
-static prle_status device_find(int ordinal)
+/* One line for each thing that may be missing. *ordinal: as asked for, then the one to take. */
+static prle_status device_find(int *ordinal)
 {
     int n = 0, driver = 0, runtime = 0;
     const cudaError_t error = cudaGetDeviceCount(&n);
@@ -360,8 +373,10 @@ static prle_status device_find(int ordinal)
     PRLE_CHECK(error != cudaErrorNoDevice, PRLE_ENOTSUP,
                "there is an NVIDIA driver, but no GPU that this process may use (CUDA_VISIBLE_DEVICES?)");
     PRLE_CUDA(error);
-    PRLE_CHECK(ordinal < n, PRLE_EINVAL, "rank %d of this machine has no GPU: %d GPUs are here; start at most one rank for each",
-               ordinal, n);
+    if (n == 1 && getenv("CUDA_VISIBLE_DEVICES") != NULL)
+        *ordinal = 0; /* a launcher that shows each rank a GPU of its own; should two share one, NCCL's start says so */
+    PRLE_CHECK(*ordinal < n, PRLE_EINVAL, "rank %d of this machine has no GPU: %d GPUs are here; start at most one rank for each",
+               *ordinal, n);
     return PRLE_OK;
 }
 
@@ -396,6 +411,7 @@ static prle_status parts_make(void)
     PRLE_CUDA(cudaStreamCreateWithPriority(&p->comm, cudaStreamNonBlocking, greatest)); /* short kernels that others wait for */
     PRLE_TRY(ring_init(&gpu.bulk, BULK_STAGES, BULK_BYTES));
     PRLE_TRY(ring_init(&gpu.info, STEPS_AHEAD, sizeof(prle_cuda_run)));
+    PRLE_CUDA(cudaEventCreateWithFlags(&gpu.all_done, cudaEventDisableTiming));
     PRLE_CUDA(cudaMalloc((void **)&gpu.run, sizeof *gpu.run));
     PRLE_CUDA(cudaMemsetAsync(gpu.run, 0, sizeof *gpu.run, p->compute));
     p->run = gpu.run;
@@ -407,7 +423,7 @@ static prle_status parts_make(void)
 prle_status prle_cuda_open(int ordinal)
 {
     PRLE_CHECK(!gpu.is_open, PRLE_EINVAL, "GPU %d is open already", gpu.pub.device);
-    PRLE_TRY(device_find(ordinal));
+    PRLE_TRY(device_find(&ordinal));
     gpu.is_open = true; /* from here on there is something to close */
     prle_status st = properties_read(ordinal);
     if (st == PRLE_OK)
@@ -439,6 +455,8 @@ void prle_cuda_close(void)
     ring_deinit(&gpu.batches);
     fed_deinit();
     (void)cudaFree(gpu.run);
+    if (gpu.all_done != NULL)
+        (void)cudaEventDestroy(gpu.all_done);
     (void)cudaFree(gpu.blas_workspace);
     memset(&gpu, 0, sizeof gpu);
 }

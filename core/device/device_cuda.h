@@ -3,6 +3,7 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include "core/comm.h"
 #include "core/device/device.h"
 
 #ifdef __cplusplus
@@ -43,12 +44,32 @@ PRLE_NODISCARD prle_status prle_cuda_get(const prle_cuda **out);
 PRLE_NODISCARD prle_status prle_cuda_open(int ordinal);
 void prle_cuda_close(void);
 
+/** While set, whoever waits on the host for the GPU calls it again and again, with the seconds waited so far, and ends with the
+ * status it returns when that is not PRLE_OK: peers may have died (dist/comm_nccl.c). NULL clears. */
+void prle_cuda_poll_set(prle_status (*poll)(double waited_s));
+
+/** Waits on the host for work of this GPU; every wait goes through it. */
+PRLE_NODISCARD prle_status prle_cuda_wait_event(cudaEvent_t event);
+
+/**
+ * A communicator of host's ranks whose sums are of values in their GPUs' memory, queued beside what the GPUs compute: NCCL, in
+ * dist/comm_nccl.c. All else goes to host, which is borrowed. At most one in a process at a time.
+ *
+ * A peer that died or hangs is noticed where the host waits for the GPU (prle_cuda_wait_event): after PRLE_DEADLINE the
+ * communicator is aborted, PRLE_ETIMEOUT (PRLE_ENCCL when NCCL knows more) names rank, host, what was summed and GPU.
+ * PRLE_EINVAL where two ranks would share a GPU. Collective.
+ */
+PRLE_NODISCARD prle_status prle_cuda_comm_create(prle_comm **out, prle_comm *host);
+
 /** "cuda": memory of that GPU, operators of core/op/impls_cuda.c. All its functions queue on `compute`; only copy_out and wait
  * make the host wait. */
 const prle_device *prle_cuda_device(void);
 
 /** The device's operators, best first, ends with NULL: core/op/impls_cuda.c. */
 extern const prle_op_impl *const prle_cuda_impls[];
+
+/** prle_device.fuse: fusion/batch_cuda.c. */
+extern const struct prle_fuse_batch_ops prle_cuda_fuse_batch;
 
 /** Images channels-last: [B,H,W,C] in memory for the shape [B,C,H,W]. */
 prle_layout prle_cuda_layout_nhwc(prle_dtype dtype, const prle_shape *shape);

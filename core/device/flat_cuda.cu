@@ -7,7 +7,7 @@ static unsigned blocks_for(int64_t n)
 {
     const int64_t blocks = (n + THREADS - 1) / THREADS;
 
-    return (unsigned)(blocks < MAX_BLOCKS ? blocks : MAX_BLOCKS);
+    return (unsigned)(blocks < MAX_BLOCKS ? blocks : (int64_t)MAX_BLOCKS);
 }
 
 static __global__ void scale_kernel(float *values, int64_t n, float factor)
