@@ -6,8 +6,8 @@ static bool supports(const prle_op_desc *desc, const char **why)
 {
     if (!prle_cuda_supports(desc, why))
         return false;
-    *why = "a batch larger than PRLE_CUDA_MAX_BATCH";
-    return desc->in[0].dim[0] <= PRLE_CUDA_MAX_BATCH;
+    *why = "a batch larger than PRLE_CUDA_MAX_BATCH, or a sample of more than 2^31 - 1 elements";
+    return prle_shape_count(&desc->in[0]) / desc->in[0].dim[0] <= INT32_MAX && desc->in[0].dim[0] <= PRLE_CUDA_MAX_BATCH;
 }
 
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)

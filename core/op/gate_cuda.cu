@@ -21,49 +21,46 @@ template <int N, typename T> static __global__ void gate_forward(T *y, const T *
 }
 
 template <int N, typename T>
-static __global__ void gate_backward(T *dx, T *dgate, const T *x, const T *gate, const T *dy, int64_t plane, int64_t C)
+static __global__ void __launch_bounds__(IMAGE_THREADS)
+    gate_backward(T *dx, T *dgate, const T *x, const T *gate, const T *dy, int64_t plane, int64_t C)
 {
-    __shared__ float shared[TILE_THREADS / 2 * N];
+    enum { ROWS = IMAGE_ROWS / 2 }; /* of two images */
+    __shared__ float shared[IMAGE_THREADS / 2 * N];
     const int64_t c = tile_channel<N>();
     float factor[N], sum[N] = {0};
 
     if (c < C)
         load(factor, gate + blockIdx.z * C + c);
-    for (int64_t p = threadIdx.y; p < plane && c < C; p += blockDim.y) {
-        const int64_t at = (blockIdx.z * plane + p) * C + c;
-        float d[N], v[N];
-        load(d, dy + at);
-        if (dgate != NULL) {
-            load(v, x + at);
+    for (int64_t p = threadIdx.y; p < plane && c < C; p += ROWS * blockDim.y) {
+        float d[ROWS][N], v[ROWS][N];
 #pragma unroll
-            for (int k = 0; k < N; k++)
-                sum[k] = fmaf(d[k], v[k], sum[k]);
+        for (int i = 0; i < ROWS; i++) {
+            const int64_t row = p + i * blockDim.y, at = (blockIdx.z * plane + row) * C + c;
+            load_if(row < plane, d[i], dy + at);
+            load_if(row < plane && dgate != NULL, v[i], x + at);
         }
 #pragma unroll
-        for (int k = 0; k < N; k++)
-            d[k] *= factor[k];
-        if (dx != NULL)
-            store(dx + at, d);
+        for (int i = 0; i < ROWS; i++) {
+            const int64_t row = p + i * blockDim.y;
+#pragma unroll
+            for (int k = 0; k < N; k++) {
+                sum[k] = fmaf(d[i][k], v[i][k], sum[k]);
+                d[i][k] *= factor[k];
+            }
+            if (dx != NULL && row < plane)
+                store(dx + (blockIdx.z * plane + row) * C + c, d[i]);
+        }
     }
     sum_over_rows(sum, shared);
     if (dgate != NULL && threadIdx.y == 0 && c < C)
         store(dgate + blockIdx.z * C + c, sum);
 }
 
-/* One block takes all pixels of its channels where their sum is wanted. */
-static tile gate_tile(const prle_cuda_image *z, int n, bool sums)
-{
-    tile t = tile_of(sums ? 1 : z->plane, z->C, n, 4);
-
-    t.grid.z = (unsigned)z->batch;
-    return t;
-}
-
 cudaError_t prle_gate_cuda(void *y, const void *x, const void *gate, prle_cuda_image z, cudaStream_t stream)
 {
     return by_element(z.dtype, rows_are_wide(z.C, z.dtype, y, x, gate), [=](auto e) {
         using T = typename decltype(e)::type;
-        const tile t = gate_tile(&z, decltype(e)::n, false);
+        const tile t = image_tile(&z, decltype(e)::n);
         gate_forward<decltype(e)::n><<<t.grid, t.block, 0, stream>>>((T *)y, (const T *)x, (const T *)gate, z.plane, z.C);
         return cudaGetLastError();
     });
@@ -74,7 +71,7 @@ cudaError_t prle_gate_backward_cuda(void *dx, void *dgate, const void *x, const 
 {
     return by_element(z.dtype, rows_are_wide(z.C, z.dtype, dx, dgate, x, gate, dy), [=](auto e) {
         using T = typename decltype(e)::type;
-        const tile t = gate_tile(&z, decltype(e)::n, true);
+        const tile t = sample_tile(&z, decltype(e)::n);
         gate_backward<decltype(e)::n>
             <<<t.grid, t.block, 0, stream>>>((T *)dx, (T *)dgate, (const T *)x, (const T *)gate, (const T *)dy, z.plane, z.C);
         return cudaGetLastError();

@@ -11,6 +11,9 @@ static bool supports(const prle_op_desc *desc, const char **why)
 {
     if (!prle_cuda_supports(desc, why))
         return false;
+    *why = "more than 2^31 - 1 elements";
+    if (prle_shape_count(&desc->in[0]) > INT32_MAX || prle_shape_count(&desc->out) > INT32_MAX)
+        return false;
     *why = "windows of more than 255 pixels";
     return desc->u.pool.global || desc->u.pool.bins > 0 || desc->u.pool.kernel <= 15;
 }

@@ -41,23 +41,17 @@ static pooling pooling_of(const prle_cuda_pool *z)
                    z->attrs.max, (int)z->C, z->B};
 }
 
-/* Of the elements [B, height, width, C / N], the one of this thread. */
+/* Of the elements [B, height, width, C / N], the one of this thread: fewer than 2^31, for 64-bit divisions take long. */
 struct spot {
     int64_t pixel; /* of all samples */
     int b, h, w, c;
 };
 
-template <int N> __device__ static inline spot spot_of(int64_t i, int height, int width, int C)
+template <int N> __device__ static inline spot spot_of(unsigned i, unsigned height, unsigned width, unsigned C)
 {
-    const int runs = C / N;
-    spot s;
+    const unsigned runs = C / N, pixel = i / runs, row = pixel / width;
 
-    s.c = (int)(i % runs) * N;
-    s.pixel = i / runs;
-    s.w = (int)(s.pixel % width);
-    s.h = (int)(s.pixel / width % height);
-    s.b = (int)(s.pixel / width / height);
-    return s;
+    return spot{pixel, (int)(row / height), (int)(row % height), (int)(pixel % width), (int)(i % runs * N)};
 }
 
 template <int N, typename T> static __global__ void pool_forward(T *y, uint8_t *where, const T *x, pooling z)
@@ -65,7 +59,7 @@ template <int N, typename T> static __global__ void pool_forward(T *y, uint8_t *
     const int64_t n = z.B * z.rows.n_windows * z.columns.n_windows * (z.C / N);
 
     for (int64_t i = flat_first(); i < n; i += flat_step()) {
-        const spot s = spot_of<N>(i, z.rows.n_windows, z.columns.n_windows, z.C);
+        const spot s = spot_of<N>((unsigned)i, (unsigned)z.rows.n_windows, (unsigned)z.columns.n_windows, (unsigned)z.C);
         float best[N] = {0};
         run_of<uint8_t, N> at;
         bool fresh = true;
@@ -100,7 +94,7 @@ template <int N, typename T> static __global__ void pool_backward(T *dx, const u
     const int64_t n = z.B * z.rows.size * z.columns.size * (z.C / N);
 
     for (int64_t i = flat_first(); i < n; i += flat_step()) {
-        const spot s = spot_of<N>(i, z.rows.size, z.columns.size, z.C);
+        const spot s = spot_of<N>((unsigned)i, (unsigned)z.rows.size, (unsigned)z.columns.size, (unsigned)z.C);
         float sum[N] = {0};
 
         for (int p = z.rows.lowest(s.h); p < z.rows.highest(s.h); p++)
@@ -152,27 +146,23 @@ cudaError_t prle_pool_backward_cuda(void *dx, const uint8_t *where, const void *
 
 /* ---- whole images: blockIdx.z is the sample ---- */
 
-/* Blocks across all channels, along one sample's pixels; one block along them where a sum is wanted. */
-static tile image_tile(const prle_cuda_image *z, int n, bool one)
+template <int N, typename T>
+static __global__ void __launch_bounds__(IMAGE_THREADS) mean_forward(T *y, const T *x, int64_t plane, int64_t C)
 {
-    tile t = tile_of(one ? 1 : z->plane, z->C, n, 4);
-
-    t.grid.z = (unsigned)z->batch;
-    return t;
-}
-
-template <int N, typename T> static __global__ void mean_forward(T *y, const T *x, int64_t plane, int64_t C)
-{
-    __shared__ float shared[TILE_THREADS / 2 * N];
+    __shared__ float shared[IMAGE_THREADS / 2 * N];
     const int64_t c = tile_channel<N>();
     float sum[N] = {0};
 
-    for (int64_t p = threadIdx.y; p < plane && c < C; p += blockDim.y) {
-        float v[N];
-        load(v, x + (blockIdx.z * plane + p) * C + c);
+    for (int64_t p = threadIdx.y; p < plane && c < C; p += IMAGE_ROWS * blockDim.y) {
+        float v[IMAGE_ROWS][N];
 #pragma unroll
-        for (int k = 0; k < N; k++)
-            sum[k] += v[k];
+        for (int i = 0; i < IMAGE_ROWS; i++)
+            load_if(p + i * blockDim.y < plane, v[i], x + (blockIdx.z * plane + p + i * blockDim.y) * C + c);
+#pragma unroll
+        for (int i = 0; i < IMAGE_ROWS; i++)
+#pragma unroll
+            for (int k = 0; k < N; k++)
+                sum[k] += v[i][k];
     }
     sum_over_rows(sum, shared);
     if (threadIdx.y > 0 || c >= C)
@@ -202,7 +192,7 @@ cudaError_t prle_mean_cuda(void *y, const void *x, prle_cuda_image z, cudaStream
 {
     return by_element(z.dtype, rows_are_wide(z.C, z.dtype, y, x), [=](auto e) {
         using T = typename decltype(e)::type;
-        const tile t = image_tile(&z, decltype(e)::n, true);
+        const tile t = sample_tile(&z, decltype(e)::n);
         mean_forward<decltype(e)::n><<<t.grid, t.block, 0, stream>>>((T *)y, (const T *)x, z.plane, z.C);
         return cudaGetLastError();
     });
@@ -212,7 +202,7 @@ cudaError_t prle_mean_backward_cuda(void *dx, const void *dy, prle_cuda_image z,
 {
     return by_element(z.dtype, rows_are_wide(z.C, z.dtype, dx, dy), [=](auto e) {
         using T = typename decltype(e)::type;
-        const tile t = image_tile(&z, decltype(e)::n, false);
+        const tile t = image_tile(&z, decltype(e)::n);
         mean_backward<decltype(e)::n><<<t.grid, t.block, 0, stream>>>((T *)dx, (const T *)dy, z.plane, z.C);
         return cudaGetLastError();
     });

@@ -118,8 +118,43 @@ template <int N> __device__ inline int64_t tile_channel(void) { return ((int64_t
 __device__ inline int64_t tile_row(void) { return (int64_t)blockIdx.x * blockDim.y + threadIdx.y; }
 __device__ inline int64_t tile_step(void) { return (int64_t)gridDim.x * blockDim.y; }
 
+/* ---- threads over one image at a time: blockIdx.z is the sample ---- */
+
+enum { IMAGE_THREADS = 1024, IMAGE_ROWS = 4 };
+
+/* Blocks along the pixels of each sample. */
+static inline tile image_tile(const prle_cuda_image *z, int n)
+{
+    tile t = tile_of(z->plane, z->C, n, 4);
+
+    t.grid.z = (unsigned)z->batch;
+    return t;
+}
+
+/* One block takes all pixels of its channels, for a sum over them: tall, and with IMAGE_ROWS loads of each thread under way,
+ * since there are few such blocks. */
+static inline tile sample_tile(const prle_cuda_image *z, int n)
+{
+    tile t = tile_of(1, z->C, n, 1);
+
+    while (t.block.x * t.block.y < IMAGE_THREADS && t.block.y * IMAGE_ROWS < z->plane)
+        t.block.y *= 2;
+    t.grid.z = (unsigned)z->batch;
+    return t;
+}
+
+/* load, or zeros. */
+template <int N, typename T> __device__ inline void load_if(bool is_there, float (&to)[N], const T *from)
+{
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        to[k] = 0;
+    if (is_there)
+        load(to, from);
+}
+
 /* The sum over threadIdx.y of each of K values, in a fixed tree; valid where threadIdx.y is 0. All threads of the block call it;
- * shared [TILE_THREADS / 2 * K]. */
+ * shared [K * half the threads of a block]. */
 template <int K> __device__ inline void sum_over_rows(float (&value)[K], float *shared)
 {
     for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
