@@ -122,40 +122,93 @@ typedef struct parts {
     double total; /* values per channel */
 } parts;
 
+/* Mean and squares about it of channel c; all threads of the block call it. */
 template <typename T>
-static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES)
-    statistics_of_parts(prle_cuda_norm norm, parts p, const T *x, float *running_mean, float *running_var, const float *gamma,
-                        const float *beta, double eps, double momentum, bool moves)
+__device__ static inline void parts_join(double &mean, double &square, const parts &p, const T *x, int64_t c, double *shared)
 {
-    __shared__ double shared[PART_CHANNELS * PART_LANES];
-    const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;
-    double sum = 0, square = 0;
+    double sum = 0;
 
     for (int64_t i = threadIdx.y; i < p.n && c < p.C; i += PART_LANES)
         sum += (double)p.means[i * p.C + c] * (double)p.counts[i];
     const double about = sum_over_lanes(sum, shared) / p.total; /* the first value */
+    sum = 0;
     for (int64_t i = threadIdx.y; i < p.n && c < p.C; i += PART_LANES) {
         const double d = (double)p.means[i * p.C + c] - about;
-        square += (double)p.squares[i * p.C + c] + (double)p.counts[i] * d * d;
+        sum += (double)p.squares[i * p.C + c] + (double)p.counts[i] * d * d;
     }
-    square = sum_over_lanes(square, shared);
-    if (threadIdx.y > 0 || c >= p.C)
-        return;
-    const double mean = (double)widen(x[c]) + about;
-    norm_set(norm, c, mean, square / p.total, eps, gamma[c], beta[c]);
-    if (!moves)
-        return;
-    running_mean[c] = (float)((1 - momentum) * (double)running_mean[c] + momentum * mean);
-    running_var[c] = (float)((1 - momentum) * (double)running_var[c] + momentum * square / (p.total > 1 ? p.total - 1 : 1));
+    square = sum_over_lanes(sum, shared);
+    mean = c < p.C ? (double)widen(x[c]) + about : 0;
 }
 
-static __global__ void statistics_running(prle_cuda_norm norm, const float *mean, const float *var, const float *gamma,
-                                          const float *beta, double eps, int64_t C)
+/* What both passes need of a channel with `total` values, and the running statistics. */
+__device__ static void channel_finish(const prle_cuda_norm &norm, const prle_cuda_affine &a, int64_t c, double mean,
+                                      double square, double total)
+{
+    norm_set(norm, c, mean, square / total, a.eps, a.gamma[c], a.beta[c]);
+    if (!a.moves)
+        return;
+    a.running_mean[c] = (float)((1 - a.momentum) * (double)a.running_mean[c] + a.momentum * mean);
+    a.running_var[c] = (float)((1 - a.momentum) * (double)a.running_var[c] + a.momentum * square / (total > 1 ? total - 1 : 1));
+}
+
+template <typename T>
+static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES)
+    statistics_of_parts(prle_cuda_norm norm, parts p, const T *x, prle_cuda_affine a)
+{
+    __shared__ double shared[PART_CHANNELS * PART_LANES];
+    const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;
+    double mean, square;
+
+    parts_join(mean, square, p, x, c, shared);
+    if (threadIdx.y == 0 && c < p.C)
+        channel_finish(norm, a, c, mean, square, p.total);
+}
+
+/* ---- statistics of all ranks: two sums over them stand between these three ---- */
+
+template <typename T>
+static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES) statistics_of_rank(prle_cuda_ranks r, parts p, const T *x)
+{
+    __shared__ double shared[PART_CHANNELS * PART_LANES];
+    const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;
+    double mean, square;
+
+    parts_join(mean, square, p, x, c, shared);
+    if (threadIdx.y > 0 || c >= p.C)
+        return;
+    r.mean[c] = mean;
+    r.square[c] = square;
+    r.sums[c] = mean * p.total;
+    if (c == 0)
+        r.sums[p.C] = p.total;
+}
+
+static __global__ void squares_of_rank(prle_cuda_ranks r, int64_t C, double total)
+{
+    const int64_t c = flat_first();
+
+    if (c < C) {
+        const double d = r.mean[c] - r.sums[c] / r.sums[C];
+        r.squares[c] = r.square[c] + total * d * d;
+    }
+}
+
+static __global__ void statistics_of_ranks(prle_cuda_norm norm, prle_cuda_ranks r, prle_cuda_affine a, double *count, int64_t C)
 {
     const int64_t c = flat_first();
 
     if (c < C)
-        norm_set(norm, c, (double)mean[c], (double)var[c], eps, gamma[c], beta[c]);
+        channel_finish(norm, a, c, r.sums[c] / r.sums[C], r.squares[c], r.sums[C]);
+    if (c == 0)
+        *count = r.sums[C];
+}
+
+static __global__ void statistics_running(prle_cuda_norm norm, prle_cuda_affine a, int64_t C)
+{
+    const int64_t c = flat_first();
+
+    if (c < C)
+        norm_set(norm, c, (double)a.running_mean[c], (double)a.running_var[c], a.eps, a.gamma[c], a.beta[c]);
 }
 
 /* ---- scratch: [2 blocks C] parts, [blocks] counts forward; [2 blocks C] parts, slope [C], offset [C] backward ---- */
@@ -164,30 +217,58 @@ static int64_t blocks_of(prle_cuda_rows z) { return tile_most(z.rows, z.C, z.dty
 
 size_t prle_norm_cuda_scratch(prle_cuda_rows z) { return (size_t)(blocks_of(z) * (2 * z.C + 1) + 2 * z.C) * sizeof(float); }
 
-cudaError_t prle_norm_batch_cuda(const prle_cuda_norm *norm, float *running_mean, float *running_var, const void *x,
-                                 const float *gamma, const float *beta, const prle_batch_norm_attrs *attrs, bool moves,
-                                 prle_cuda_rows z, void *scratch, cudaStream_t stream)
+/* Each block's statistics in scratch, then f(what they are, x in its type). */
+template <typename F>
+static cudaError_t statistics_queue(const void *x, prle_cuda_rows z, void *scratch, cudaStream_t stream, F f)
 {
-    const prle_cuda_norm to = *norm;
-    const double eps = attrs->eps, momentum = attrs->momentum;
-
     return by_element(z.dtype, rows_are_wide(z.C, z.dtype, x), [=](auto e) {
         using T = typename decltype(e)::type;
         const tile t = tile_of(z.rows, z.C, decltype(e)::n, ROWS);
         float *means = (float *)scratch, *squares = means + t.grid.x * z.C, *counts = squares + t.grid.x * z.C;
         statistics<decltype(e)::n><<<t.grid, t.block, 0, stream>>>(means, squares, counts, (const T *)x, z.rows, z.C);
-        const parts p = {means, squares, counts, t.grid.x, z.C, (double)z.rows};
-        statistics_of_parts<<<part_blocks(z.C), dim3(PART_CHANNELS, PART_LANES), 0, stream>>>(
-            to, p, (const T *)x, running_mean, running_var, gamma, beta, eps, momentum, moves);
+        f(parts{means, squares, counts, t.grid.x, z.C, (double)z.rows}, (const T *)x);
         return cudaGetLastError();
     });
 }
 
-cudaError_t prle_norm_running_cuda(const prle_cuda_norm *norm, const float *running_mean, const float *running_var,
-                                   const float *gamma, const float *beta, double eps, int64_t C, cudaStream_t stream)
+cudaError_t prle_norm_batch_cuda(const prle_cuda_norm *norm, const void *x, const prle_cuda_affine *affine, prle_cuda_rows z,
+                                 void *scratch, cudaStream_t stream)
 {
-    statistics_running<<<(unsigned)ceil_div(C, FLAT_THREADS), FLAT_THREADS, 0, stream>>>(*norm, running_mean, running_var, gamma,
-                                                                                         beta, eps, C);
+    const prle_cuda_norm to = *norm;
+    const prle_cuda_affine a = *affine;
+
+    return statistics_queue(x, z, scratch, stream, [=](parts p, auto *typed) {
+        statistics_of_parts<<<part_blocks(z.C), dim3(PART_CHANNELS, PART_LANES), 0, stream>>>(to, p, typed, a);
+    });
+}
+
+static unsigned channel_blocks(int64_t C) { return (unsigned)ceil_div(C, FLAT_THREADS); }
+
+cudaError_t prle_norm_rank_cuda(const prle_cuda_ranks *ranks, const void *x, prle_cuda_rows z, void *scratch, cudaStream_t stream)
+{
+    const prle_cuda_ranks r = *ranks;
+
+    return statistics_queue(x, z, scratch, stream, [=](parts p, auto *typed) {
+        statistics_of_rank<<<part_blocks(z.C), dim3(PART_CHANNELS, PART_LANES), 0, stream>>>(r, p, typed);
+    });
+}
+
+cudaError_t prle_norm_rank_squares_cuda(const prle_cuda_ranks *ranks, prle_cuda_rows z, cudaStream_t stream)
+{
+    squares_of_rank<<<channel_blocks(z.C), FLAT_THREADS, 0, stream>>>(*ranks, z.C, (double)z.rows);
+    return cudaGetLastError();
+}
+
+cudaError_t prle_norm_ranks_cuda(const prle_cuda_norm *norm, double *count, const prle_cuda_ranks *ranks,
+                                 const prle_cuda_affine *affine, int64_t C, cudaStream_t stream)
+{
+    statistics_of_ranks<<<channel_blocks(C), FLAT_THREADS, 0, stream>>>(*norm, *ranks, *affine, count, C);
+    return cudaGetLastError();
+}
+
+cudaError_t prle_norm_running_cuda(const prle_cuda_norm *norm, const prle_cuda_affine *affine, int64_t C, cudaStream_t stream)
+{
+    statistics_running<<<channel_blocks(C), FLAT_THREADS, 0, stream>>>(*norm, *affine, C);
     return cudaGetLastError();
 }
 
@@ -311,33 +392,62 @@ static __global__ void gradient_sums(float *parts, gradient<T> g, prle_cuda_norm
     }
 }
 
-/* slope, offset [C] of dx = ((d - offset) + (x - mean) slope) scale, and the parameters' gradients. */
+/* A channel's sum of d, and of d (x - the exact mean); all threads of the block call it. */
+__device__ static inline void gradient_join(double &sum, double &dot, const prle_cuda_norm &norm, const float *from, int64_t n,
+                                            int64_t C, int64_t c, double *shared)
+{
+    sum = sum_of_parts(from, n, C, c, shared);
+    dot = sum_of_parts(from + n * C, n, C, c, shared) + (c < C ? (double)norm.rest[c] * sum : 0);
+}
+
+/* Of dx = ((d - offset) + (x - mean) slope) scale, where sum and dot are of `total` values. */
+__device__ static inline void slope_set(float *slope, float *offset, const prle_cuda_norm &norm, int64_t c, double sum,
+                                        double dot, double total)
+{
+    const double invstd = (double)norm.invstd[c], by = -invstd * invstd * dot / total;
+
+    slope[c] = (float)by;
+    offset[c] = (float)(sum / total - (double)norm.rest[c] * by);
+}
+
+/* The parameters' gradients, and either slope and offset, or sums [2,C] for all ranks. */
 static __global__ void __launch_bounds__(PART_CHANNELS *PART_LANES)
-    gradient_sums_of_parts(float *slope, float *offset, float *dgamma, float *dbeta, prle_cuda_norm norm, const float *from,
-                           int64_t n, int64_t C, double total)
+    gradient_sums_of_parts(float *slope, float *offset, double *sums, float *dgamma, float *dbeta, prle_cuda_norm norm,
+                           const float *from, int64_t n, int64_t C, double total)
 {
     __shared__ double shared[PART_CHANNELS * PART_LANES];
     const int64_t c = (int64_t)blockIdx.x * PART_CHANNELS + threadIdx.x;
-    const double sum = sum_of_parts(from, n, C, c, shared), about = sum_of_parts(from + n * C, n, C, c, shared);
+    double sum, dot;
 
+    gradient_join(sum, dot, norm, from, n, C, c, shared);
     if (threadIdx.y > 0 || c >= C)
         return;
-    const double invstd = (double)norm.invstd[c], rest = (double)norm.rest[c];
-    const double dot = about + rest * sum; /* about the exact mean */
-    const double by = -invstd * invstd * dot / total;
-    slope[c] = (float)by;
-    offset[c] = (float)(sum / total - rest * by);
     if (dgamma != NULL)
-        dgamma[c] = (float)(dot * invstd);
+        dgamma[c] = (float)(dot * (double)norm.invstd[c]);
     if (dbeta != NULL)
         dbeta[c] = (float)sum;
+    if (sums != NULL) {
+        sums[c] = sum;
+        sums[C + c] = dot;
+    } else {
+        slope_set(slope, offset, norm, c, sum, dot, total);
+    }
+}
+
+static __global__ void gradient_of_ranks(float *slope, float *offset, prle_cuda_norm norm, const double *sums,
+                                         const double *count, int64_t C)
+{
+    const int64_t c = flat_first();
+
+    if (c < C)
+        slope_set(slope, offset, norm, c, sums[c], sums[C + c], *count);
 }
 
 /* Offset and slope stand behind the parts of the most blocks there may be. */
 static float *slope_of(prle_cuda_rows z, const void *scratch) { return (float *)scratch + blocks_of(z) * 2 * z.C; }
 
-cudaError_t prle_norm_sums_cuda(float *dgamma, float *dbeta, const prle_cuda_norm *norm, const prle_cuda_norm_gradient *g,
-                                prle_cuda_rows z, void *scratch, cudaStream_t stream)
+cudaError_t prle_norm_sums_cuda(float *dgamma, float *dbeta, double *sums, const prle_cuda_norm *norm,
+                                const prle_cuda_norm_gradient *g, prle_cuda_rows z, void *scratch, cudaStream_t stream)
 {
     const prle_cuda_norm of = *norm;
     const prle_cuda_norm_gradient from = *g;
@@ -349,9 +459,18 @@ cudaError_t prle_norm_sums_cuda(float *dgamma, float *dbeta, const prle_cuda_nor
         float *parts = (float *)scratch, *slope = slope_of(z, scratch);
         gradient_sums<decltype(e)::n><<<t.grid, t.block, 0, stream>>>(parts, typed, of, z.rows, z.C);
         gradient_sums_of_parts<<<part_blocks(z.C), dim3(PART_CHANNELS, PART_LANES), 0, stream>>>(
-            slope, slope + z.C, dgamma, dbeta, of, parts, t.grid.x, z.C, (double)z.rows);
+            slope, slope + z.C, sums, dgamma, dbeta, of, parts, t.grid.x, z.C, (double)z.rows);
         return cudaGetLastError();
     });
+}
+
+cudaError_t prle_norm_ranks_sums_cuda(const double *sums, const double *count, const prle_cuda_norm *norm, prle_cuda_rows z,
+                                      void *scratch, cudaStream_t stream)
+{
+    float *slope = slope_of(z, scratch);
+
+    gradient_of_ranks<<<channel_blocks(z.C), FLAT_THREADS, 0, stream>>>(slope, slope + z.C, *norm, sums, count, z.C);
+    return cudaGetLastError();
 }
 
 /* slope, offset NULL: frozen. */

@@ -77,14 +77,37 @@ typedef struct prle_cuda_norm {
     float *mean, *scale, *shift, *invstd, *rest; /* [C] each */
 } prle_cuda_norm;
 
-/** mean, invstd, scale and shift of the batch; running statistics follow when `moves`. n E bytes. */
-cudaError_t prle_norm_batch_cuda(const prle_cuda_norm *norm, float *running_mean, float *running_var, const void *x,
-                                 const float *gamma, const float *beta, const prle_batch_norm_attrs *attrs, bool moves,
-                                 prle_cuda_rows z, void *scratch, cudaStream_t stream);
+/** Parameters and running statistics [C], which follow the batch's when `moves`. */
+typedef struct prle_cuda_affine {
+    const float *gamma, *beta;
+    float *running_mean, *running_var;
+    double eps, momentum;
+    bool moves;
+} prle_cuda_affine;
+
+/** mean, invstd, scale and shift of the batch. n E bytes. */
+cudaError_t prle_norm_batch_cuda(const prle_cuda_norm *norm, const void *x, const prle_cuda_affine *affine, prle_cuda_rows z,
+                                 void *scratch, cudaStream_t stream);
 
 /** The same of the running statistics: 9 C floats. */
-cudaError_t prle_norm_running_cuda(const prle_cuda_norm *norm, const float *running_mean, const float *running_var,
-                                   const float *gamma, const float *beta, double eps, int64_t C, cudaStream_t stream);
+cudaError_t prle_norm_running_cuda(const prle_cuda_norm *norm, const prle_cuda_affine *affine, int64_t C, cudaStream_t stream);
+
+/** Statistics of all ranks: what this rank's are made of, and what is summed over ranks. A rank without a share zeroes sums and
+ * squares instead of calling norm_rank and norm_rank_squares. */
+typedef struct prle_cuda_ranks {
+    double *mean, *square; /* [C] this rank's mean, and squares about it */
+    double *sums;          /* [C+1] of values, and how many: summed over ranks after norm_rank */
+    double *squares;       /* [C] about the mean of all: summed over ranks after norm_rank_squares */
+} prle_cuda_ranks;
+
+/** n E bytes. */
+cudaError_t prle_norm_rank_cuda(const prle_cuda_ranks *ranks, const void *x, prle_cuda_rows z, void *scratch,
+                                cudaStream_t stream);
+/** 4 C doubles. */
+cudaError_t prle_norm_rank_squares_cuda(const prle_cuda_ranks *ranks, prle_cuda_rows z, cudaStream_t stream);
+/** *count: values per channel on all ranks. 2 C doubles and 9 C floats. */
+cudaError_t prle_norm_ranks_cuda(const prle_cuda_norm *norm, double *count, const prle_cuda_ranks *ranks,
+                                 const prle_cuda_affine *affine, int64_t C, cudaStream_t stream);
 
 /** y = act((x - mean) scale + shift + r); r NULL: none. 2 n E bytes, 3 n E with r. */
 cudaError_t prle_norm_apply_cuda(void *y, const void *x, const void *r, const prle_cuda_norm *norm, bool relu, prle_cuda_rows z,
@@ -96,9 +119,14 @@ typedef struct prle_cuda_norm_gradient {
     bool relu;
 } prle_cuda_norm_gradient;
 
-/** dgamma, dbeta (NULL: not wanted), and in scratch what norm_input_gradient wants. 2 n E bytes, 3 n E with y. */
-cudaError_t prle_norm_sums_cuda(float *dgamma, float *dbeta, const prle_cuda_norm *norm, const prle_cuda_norm_gradient *g,
-                                prle_cuda_rows z, void *scratch, cudaStream_t stream);
+/** dgamma, dbeta (NULL: not wanted), and in scratch what norm_input_gradient wants; or, sums not NULL, [2 C] for all ranks: of d,
+ * and of d (x - mean). 2 n E bytes, 3 n E with y. */
+cudaError_t prle_norm_sums_cuda(float *dgamma, float *dbeta, double *sums, const prle_cuda_norm *norm,
+                                const prle_cuda_norm_gradient *g, prle_cuda_rows z, void *scratch, cudaStream_t stream);
+
+/** What norm_input_gradient wants, of sums over all ranks and the count of norm_ranks. 2 C doubles and 4 C floats. */
+cudaError_t prle_norm_ranks_sums_cuda(const double *sums, const double *count, const prle_cuda_norm *norm, prle_cuda_rows z,
+                                      void *scratch, cudaStream_t stream);
 
 /** dx = ((d - offset) + (x - mean) slope) scale, offset and slope 0 when frozen; dr = d; either may be NULL. 3 n E bytes, and n E
  * each for y and dr. */

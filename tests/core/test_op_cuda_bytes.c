@@ -96,20 +96,26 @@ static void test_norm(void **state)
         const prle_dtype t = types[i];
         const size_t E = prle_dtype_bytes(t);
         const prle_cuda_rows rows = {ROWS, C, t};
-        const prle_batch_norm_attrs attrs = {.eps = 1e-5, .momentum = 0.1};
         float *c = zeros(9 * C * sizeof(float));
         const prle_cuda_norm norm = {c, c + C, c + 2 * C, c + 3 * C, c + 4 * C};
-        float *mean = c + 5 * C, *var = c + 6 * C, *gamma = c + 7 * C, *beta = c + 8 * C;
+        float *gamma = c + 7 * C, *beta = c + 8 * C;
+        const prle_cuda_affine affine = {.gamma = gamma,
+                                         .beta = beta,
+                                         .running_mean = c + 5 * C,
+                                         .running_var = c + 6 * C,
+                                         .eps = 1e-5,
+                                         .momentum = 0.1,
+                                         .moves = true};
         void *x = image(t), *dy = image(t), *y = image(t), *r = image(t), *scratch = zeros(prle_norm_cuda_scratch(rows));
         const prle_cuda_norm_gradient plain = {.x = x, .dy = dy, .relu = true},
                                       residual = {.x = x, .y = y, .dy = dy, .relu = true};
 
-        MOVES("statistics", N * E, prle_norm_batch_cuda(&norm, mean, var, x, gamma, beta, &attrs, true, rows, scratch, stream()));
-        MOVES("statistics_running", 9 * C * 4, prle_norm_running_cuda(&norm, mean, var, gamma, beta, 1e-5, C, stream()));
+        MOVES("statistics", N * E, prle_norm_batch_cuda(&norm, x, &affine, rows, scratch, stream()));
+        MOVES("statistics_running", 9 * C * 4, prle_norm_running_cuda(&norm, &affine, C, stream()));
         MOVES("apply", 2 * N * E, prle_norm_apply_cuda(y, x, NULL, &norm, true, rows, stream()));
         MOVES("apply", 3 * N * E, prle_norm_apply_cuda(y, x, r, &norm, true, rows, stream()));
-        MOVES("gradient_sums", 2 * N * E, prle_norm_sums_cuda(gamma, beta, &norm, &plain, rows, scratch, stream()));
-        MOVES("gradient_sums", 3 * N * E, prle_norm_sums_cuda(gamma, beta, &norm, &residual, rows, scratch, stream()));
+        MOVES("gradient_sums", 2 * N * E, prle_norm_sums_cuda(gamma, beta, NULL, &norm, &plain, rows, scratch, stream()));
+        MOVES("gradient_sums", 3 * N * E, prle_norm_sums_cuda(gamma, beta, NULL, &norm, &residual, rows, scratch, stream()));
         MOVES("input_gradient", 3 * N * E, prle_norm_input_gradient_cuda(r, NULL, &norm, false, &plain, rows, scratch, stream()));
         pool_free(NULL);
     }
