@@ -215,9 +215,9 @@ static void test_not_finite(void **state)
     for (int i = 0; i < N; i++)
         for (int p = 0; p < PIXELS; p++)
             map[i][p] = i == 4 ? 3 : p;
-    map[1][299] = NAN;
-    map[2][0] = INFINITY;
-    map[3][150] = NAN;
+    map[1][299] = (double)NAN;
+    map[2][0] = (double)INFINITY;
+    map[3][150] = (double)NAN;
     void *const maps = gpu_put(map, sizeof map);
     assert_ok(PRLE_CUDA_STATUS(prle_attention_normalise_cuda(maps, N, PIXELS, stream())));
     gpu_get(got, maps, sizeof got);

@@ -861,7 +861,7 @@ static void test_pool_nan(void **state)
     node_init(&n, "max of NaN", PRLE_OP_POOL, &desc);
     const prle_op_impl *impl = impl_of(&n);
     prle_op_plan plan = plan_entry(&n, PRLE_PASS_FORWARD);
-    n.in[0][5] = NAN; /* channel 0, pixel (1,1) */
+    n.in[0][5] = (double)NAN; /* channel 0, pixel (1,1) */
     assert_ok(impl->plan(&n.desc, PRLE_PASS_FORWARD, &plan));
     const prle_op_args args = {
         .info = &n.info, .in = {device_with(&plan.in[0], n.in[0])}, .out = device_buffer(plan.out.n_bytes)};
