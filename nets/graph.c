@@ -25,12 +25,13 @@ void prle_graph_destroy(prle_graph *g)
         return;
     prle_free(g->node);
     prle_free(g->segment);
+    prle_free(g->constant);
     prle_free(g);
 }
 
 static prle_node fail(prle_graph *g, const char *name)
 {
-    g->status = prle_error_prefix("%s: node %s", g->name, name);
+    g->status = prle_error_prefix("%s: node %s%s", g->name, g->scope, name);
     return -1;
 }
 
@@ -42,11 +43,25 @@ static bool node_exists(const prle_graph *g, const char *name)
     return false;
 }
 
+void prle_graph_scope(prle_graph *g, const char *scope)
+{
+    if ((size_t)snprintf(g->scope, sizeof g->scope, "%s%s", scope, scope[0] != '\0' ? "." : "") >= sizeof g->scope &&
+        g->status == PRLE_OK)
+        g->status = PRLE_FAIL(PRLE_EINVAL, "%s: the scope %s is too long", g->name, scope);
+}
+
+static prle_status name_make(const prle_graph *g, const char *name, char out[PRLE_NAME_BYTES])
+{
+    PRLE_CHECK(snprintf(out, PRLE_NAME_BYTES, "%s%s", g->scope, name) < PRLE_NAME_BYTES, PRLE_EINVAL,
+               "the name is longer than %d bytes", PRLE_NAME_BYTES - 1);
+    return PRLE_OK;
+}
+
 /* Adds the node described by `fresh` (kind, attributes, inputs), with shapes inferred. */
 static prle_status node_append(prle_graph *g, const char *name, prle_graph_node *fresh, prle_node *out)
 {
-    PRLE_CHECK(strlen(name) < PRLE_NAME_BYTES, PRLE_EINVAL, "the name is longer than %d bytes", PRLE_NAME_BYTES - 1);
-    PRLE_CHECK(!node_exists(g, name), PRLE_EINVAL, "there is a node of this name already");
+    PRLE_TRY(name_make(g, name, fresh->name));
+    PRLE_CHECK(!node_exists(g, fresh->name), PRLE_EINVAL, "there is a node of this name already");
     for (int i = 0; i < fresh->desc.n_in; i++) {
         PRLE_CHECK(fresh->in[i] >= 0 && fresh->in[i] < g->n_nodes, PRLE_EINVAL, "input %d is no node", i);
         fresh->desc.in[i] = g->node[fresh->in[i]].desc.out;
@@ -55,8 +70,9 @@ static prle_status node_append(prle_graph *g, const char *name, prle_graph_node 
         PRLE_TRY(prle_op_infer(&fresh->desc));
     if (g->n_nodes % GROW == 0)
         PRLE_TRY(prle_realloc((size_t)g->n_nodes, (size_t)g->n_nodes + GROW, sizeof *g->node, (prle_any_ptr *)&g->node));
-    snprintf(fresh->name, sizeof fresh->name, "%s", name);
-    fresh->param[0] = fresh->param[1] = fresh->stat[0] = fresh->stat[1] = fresh->counter = -1;
+    for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++)
+        fresh->param[i] = -1;
+    fresh->stat[0] = fresh->stat[1] = fresh->counter = -1;
     g->node[g->n_nodes] = *fresh;
     *out = g->n_nodes++;
     return PRLE_OK;
@@ -165,9 +181,11 @@ static prle_status norm_append(prle_graph *g, prle_node node)
 /* Takes over the parameters of the batch norm called `name`. */
 static prle_status norm_share(prle_graph *g, prle_node node, const char *name)
 {
+    char full[PRLE_NAME_BYTES];
     prle_node first = -1;
 
-    PRLE_TRY(prle_graph_find(g, name, &first));
+    PRLE_TRY(name_make(g, name, full));
+    PRLE_TRY(prle_graph_find(g, full, &first));
     const prle_graph_node *from = &g->node[first];
     prle_graph_node *to = &g->node[node];
     PRLE_CHECK(from->desc.kind == PRLE_OP_BATCH_NORM && prle_shape_equal(&from->desc.param[0], &to->desc.param[0]), PRLE_ESHAPE,
@@ -292,6 +310,91 @@ prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_
     if (node >= 0 && weights_append(g, node, PRLE_INIT_TORCH, false) != PRLE_OK)
         return fail(g, name);
     return node;
+}
+
+prle_node prle_graph_dct(prle_graph *g, prle_node x, const char *name, bool inverse)
+{
+    prle_graph_node fresh = unary(PRLE_OP_DCT, x);
+
+    fresh.desc.u.dct.inverse = inverse;
+    return node_add(g, name, fresh);
+}
+
+/* A node whose parameters are learnt gains of bands (core/op/band.h). */
+static prle_node bands_add(prle_graph *g, const char *name, prle_graph_node fresh)
+{
+    const prle_node node = node_add(g, name, fresh);
+
+    for (int m = 0; node >= 0 && m < g->node[node].desc.n_params; m++) {
+        prle_graph_node *n = &g->node[node];
+        const prle_segment gains = {
+            .kind = PRLE_SEGMENT_WEIGHT, .shape = n->desc.param[m], .init = PRLE_INIT_NORMAL, .deviation = 0.1};
+        char suffix[PRLE_NAME_BYTES];
+
+        snprintf(suffix, sizeof suffix, "%d.learnable", m);
+        if (segment_append(g, &gains, n->name, suffix, &n->param[m]) != PRLE_OK)
+            return fail(g, name);
+    }
+    return node;
+}
+
+prle_node prle_graph_band_filter(prle_graph *g, prle_node x, const char *name, const prle_bands *bands)
+{
+    prle_graph_node fresh = unary(PRLE_OP_BAND_FILTER, x);
+
+    fresh.desc.u.band_filter.bands = *bands;
+    return bands_add(g, name, fresh);
+}
+
+prle_node prle_graph_local_spectrum(prle_graph *g, prle_node x, const char *name, const prle_local_spectrum_attrs *attrs)
+{
+    prle_graph_node fresh = unary(PRLE_OP_LOCAL_SPECTRUM, x);
+
+    fresh.desc.u.local_spectrum = *attrs;
+    return bands_add(g, name, fresh);
+}
+
+static prle_status constant_append(prle_graph *g, const char *name, prle_constant fresh)
+{
+    PRLE_TRY(name_make(g, name, fresh.name));
+    if (fresh.kind == PRLE_CONSTANT_BAND_COUNT)
+        fresh.shape = (prle_shape){0};
+    else if (fresh.kind != PRLE_CONSTANT_UNUSED)
+        fresh.shape = PRLE_SHAPE(fresh.n, fresh.n);
+    if (g->n_constants % GROW == 0)
+        PRLE_TRY(prle_realloc((size_t)g->n_constants, (size_t)g->n_constants + GROW, sizeof *g->constant,
+                              (prle_any_ptr *)&g->constant));
+    g->constant[g->n_constants++] = fresh;
+    return PRLE_OK;
+}
+
+void prle_graph_constant(prle_graph *g, const char *name, prle_constant constant)
+{
+    if (g->status == PRLE_OK && constant_append(g, name, constant) != PRLE_OK)
+        fail(g, name);
+}
+
+void prle_constant_fill(double *out, const prle_constant *c)
+{
+    double count = 0;
+
+    for (int64_t i = 0; i < c->n; i++) {
+        for (int64_t j = 0; j < c->n; j++) {
+            const double in_band = prle_band_has(c->band, i, j);
+
+            count += in_band;
+            if (c->kind == PRLE_CONSTANT_BAND)
+                out[i * c->n + j] = in_band;
+            else if (c->kind == PRLE_CONSTANT_DCT)
+                out[i * c->n + j] = prle_dct_element(i, j, c->n);
+            else if (c->kind == PRLE_CONSTANT_DCT_TRANSPOSED)
+                out[i * c->n + j] = prle_dct_element(j, i, c->n);
+        }
+    }
+    if (c->kind == PRLE_CONSTANT_BAND_COUNT)
+        *out = count;
+    for (int64_t i = 0; i < prle_shape_count(&c->shape) && c->kind == PRLE_CONSTANT_UNUSED; i++)
+        out[i] = 0;
 }
 
 void prle_graph_init_normal(prle_graph *g, prle_node node, double deviation)

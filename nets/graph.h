@@ -48,12 +48,32 @@ typedef struct prle_graph_node {
     int stat[2], counter;          /* batch norm: running mean, running variance, num_batches_tracked */
 } prle_graph_node;
 
+/** What a public checkpoint stores beside parameters and statistics; our files do not, for it follows from the graph. */
+typedef enum prle_constant_kind {
+    PRLE_CONSTANT_DCT,            /* [n,n] D of core/op/dct.h */
+    PRLE_CONSTANT_DCT_TRANSPOSED, /* [n,n] */
+    PRLE_CONSTANT_BAND,           /* [n,n] 1 inside `band` of a spectrum, else 0 */
+    PRLE_CONSTANT_BAND_COUNT,     /* a number: how many ones that has */
+    PRLE_CONSTANT_UNUSED,         /* weights the original never reads, of any value: here zero */
+} prle_constant_kind;
+
+/** Compared on import (but for UNUSED), written by prle_constant_fill on export. */
+typedef struct prle_constant {
+    char name[PRLE_NAME_BYTES];
+    prle_constant_kind kind;
+    prle_shape shape;
+    int64_t n; /* of the matrix */
+    prle_band band;
+} prle_constant;
+
 typedef struct prle_graph {
     char name[PRLE_NAME_BYTES]; /* of the network: "resnet50" */
-    int n_nodes, n_segments;
+    int n_nodes, n_segments, n_constants;
     uint32_t n_dropouts;
     prle_graph_node *node;
     prle_segment *segment;
+    prle_constant *constant;
+    char scope[PRLE_NAME_BYTES];            /* what names begin with now, "" or "FAD_xcep." */
     int64_t n_weights, n_stats, n_counters; /* elements of each buffer */
     prle_node output;                       /* logits [1, classes] */
     prle_node cam;                          /* the default node of class activation maps */
@@ -64,6 +84,9 @@ typedef struct prle_graph {
 
 PRLE_NODISCARD prle_status prle_graph_create(prle_graph **out, const char *name);
 void prle_graph_destroy(prle_graph *graph); /* NULL is fine */
+
+/** Names of nodes, parameters and constants begin with SCOPE. from here on; "" ends that. */
+void prle_graph_scope(prle_graph *g, const char *scope);
 
 prle_node prle_graph_input(prle_graph *g, int64_t channels, int64_t height, int64_t width); /* "input"; once, first */
 
@@ -102,6 +125,16 @@ prle_node prle_graph_flatten(prle_graph *g, prle_node x, const char *name);
 prle_node prle_graph_dropout(prle_graph *g, prle_node x, const char *name, double p);
 prle_node prle_graph_drop_samples(prle_graph *g, prle_node x, const char *name, double p); /* "drop connect": whole samples */
 prle_node prle_graph_linear(prle_graph *g, prle_node x, const char *name, int64_t out);    /* with bias */
+
+prle_node prle_graph_dct(prle_graph *g, prle_node x, const char *name, bool inverse);
+
+/* Both with parameters NAME.M.learnable for each band M, which begin normal with standard deviation 0.1. */
+prle_node prle_graph_band_filter(prle_graph *g, prle_node x, const char *name, const prle_bands *bands);
+prle_node prle_graph_local_spectrum(prle_graph *g, prle_node x, const char *name, const prle_local_spectrum_attrs *attrs);
+
+/** Remembers what a public checkpoint stores; kind, n and band are read, and for UNUSED the shape. */
+void prle_graph_constant(prle_graph *g, const char *name, prle_constant constant);
+void prle_constant_fill(double *out, const prle_constant *constant); /* [prle_shape_count(&constant->shape)] */
 
 /** A node's weights begin normal with that standard deviation, its bias at zero. */
 void prle_graph_init_normal(prle_graph *g, prle_node node, double deviation);

@@ -108,7 +108,8 @@ prle_status plan_pack_param(prle_plan *plan, const plan_group *gr, int index, co
     } else {
         at = (place){AT_WEIGHTS, plan->model->graph->segment[node->param[index]].offset};
     }
-    if (plan->opts.dtype == PRLE_BF16 && plan->memory != PRLE_BF16 && index == 0 && gr->desc.kind != PRLE_OP_BATCH_NORM)
+    if (plan->opts.dtype == PRLE_BF16 && plan->memory != PRLE_BF16 && index == 0 &&
+        (gr->desc.kind == PRLE_OP_CONV2D || gr->desc.kind == PRLE_OP_LINEAR))
         PRLE_TRY(round_find_or_add(plan, &plain, &at));
     if (!prle_layout_equal(wanted, &plain)) {
         plan_pack *reorder = reorder_find(plan, at, wanted);

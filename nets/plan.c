@@ -158,8 +158,9 @@ void plan_step_resolve(prle_plan *plan, plan_step *s)
     for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++) {
         a->param[i] = plan_pointer(plan, s->param[i]);
         a->dparam[i] = plan_pointer(plan, s->dparam[i]);
-        a->stats[i] = plan_pointer(plan, s->stats[i]);
     }
+    for (int i = 0; i < 2; i++)
+        a->stats[i] = plan_pointer(plan, s->stats[i]);
     a->out = plan_pointer(plan, s->out);
     a->dout = plan_pointer(plan, s->dout);
     a->saved = plan_pointer(plan, s->saved);

@@ -404,10 +404,13 @@ static prle_status weights_steps(prle_plan *plan, const plan_group *gr, prle_op_
     return dparams_collect(plan, gr, p, &s);
 }
 
+/* Its parameters' gradients are a pass of their own; every other operator's come with its input's. */
+static bool has_weights_pass(const plan_group *gr) { return gr->desc.kind == PRLE_OP_CONV2D || gr->desc.kind == PRLE_OP_LINEAR; }
+
 static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     const prle_graph_node *node = &plan->model->graph->node[gr->first];
-    const bool norm = gr->desc.kind == PRLE_OP_BATCH_NORM, dparams = norm && plan->opts.param_grads;
+    const bool norm = gr->desc.kind == PRLE_OP_BATCH_NORM, dparams = !has_weights_pass(gr) && plan->opts.param_grads;
     int din[PRLE_OP_MAX_IN] = {-1, -1, -1, -1}, dout = -1;
     plan_step s;
 
@@ -431,7 +434,7 @@ static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op
         PRLE_TRY(buffer_add(plan, p->din[i].n_bytes, &din[i]));
         s.din[i] = in_buffer(din[i]);
     }
-    if (rounds(plan) && (gr->desc.n_in == 1 || norm)) /* a residual's gradient is rounded already */
+    if (rounds(plan) && din[0] >= 0 && (gr->desc.n_in == 1 || norm)) /* a residual's gradient is rounded already */
         s.round_din = (int64_t)(p->din[0].n_bytes / sizeof(float));
     PRLE_TRY(step_push(plan, &s));
     if (dparams)
@@ -446,12 +449,11 @@ static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op
 
 static prle_status backward_of_group(prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
-    const bool has_weights = gr->desc.kind == PRLE_OP_CONV2D || gr->desc.kind == PRLE_OP_LINEAR;
-    const bool norm_params = gr->desc.kind == PRLE_OP_BATCH_NORM && plan->opts.param_grads;
+    const bool dparams = gr->desc.n_params > 0 && plan->opts.param_grads;
 
-    if (has_weights && plan->opts.param_grads)
+    if (has_weights_pass(gr) && dparams)
         PRLE_TRY(weights_steps(plan, gr, p));
-    if (input_carries(plan, gr) || norm_params)
+    if (input_carries(plan, gr) || (!has_weights_pass(gr) && dparams))
         PRLE_TRY(backward_steps(plan, gr, p));
     return PRLE_OK;
 }

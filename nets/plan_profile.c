@@ -41,8 +41,8 @@ static size_t step_bytes(const prle_plan *plan, const plan_step *s)
     for (int i = 0; i < PRLE_OP_MAX_IN; i++)
         sum += place_bytes(plan, s->in[i]) + place_bytes(plan, s->din[i]);
     for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++)
-        sum += place_bytes(plan, s->param[i]) + place_bytes(plan, s->dparam[i]) + place_bytes(plan, s->stats[i]);
-    return sum;
+        sum += place_bytes(plan, s->param[i]) + place_bytes(plan, s->dparam[i]);
+    return sum + place_bytes(plan, s->stats[0]) + place_bytes(plan, s->stats[1]);
 }
 
 static prle_plan_profile packing(const prle_plan *plan)

@@ -7,10 +7,11 @@ extern "C" {
 #endif
 
 /**
- * Multiply-accumulates of one forward pass of a convolution or a linear layer, for the batch in desc; biases are not counted.
- * 0 for every other operator: those take the time of their bytes, not of their arithmetic.
+ * Multiply-accumulates of one forward pass of an operator that is made of matrix products, for the batch in desc; biases are not
+ * counted. 0 for every other operator: those take the time of their bytes, not of their arithmetic.
  *
  *   convolution  B K P Q (C / groups) R S      linear  B K C
+ *   dct          B C H W (H + W)               local spectrum  B P Q 2 window^3
  */
 double prle_op_macs(const prle_op_desc *desc);
 

@@ -2,6 +2,7 @@
 #include "core/op/op.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,21 @@
 #include "core/log.h"
 
 static const char *const kind_names[PRLE_OP_N_KINDS] = {
-    [PRLE_OP_INPUT] = "input",     [PRLE_OP_CONV2D] = "conv2d",   [PRLE_OP_BATCH_NORM] = "batch_norm",
-    [PRLE_OP_ACT] = "act",         [PRLE_OP_POOL] = "pool",       [PRLE_OP_ADD] = "add",
-    [PRLE_OP_CONCAT] = "concat",   [PRLE_OP_GATE] = "gate",       [PRLE_OP_LINEAR] = "linear",
-    [PRLE_OP_DROPOUT] = "dropout", [PRLE_OP_FLATTEN] = "flatten", [PRLE_OP_REORDER] = "reorder",
+    [PRLE_OP_INPUT] = "input",
+    [PRLE_OP_CONV2D] = "conv2d",
+    [PRLE_OP_BATCH_NORM] = "batch_norm",
+    [PRLE_OP_ACT] = "act",
+    [PRLE_OP_POOL] = "pool",
+    [PRLE_OP_ADD] = "add",
+    [PRLE_OP_CONCAT] = "concat",
+    [PRLE_OP_GATE] = "gate",
+    [PRLE_OP_LINEAR] = "linear",
+    [PRLE_OP_DROPOUT] = "dropout",
+    [PRLE_OP_FLATTEN] = "flatten",
+    [PRLE_OP_REORDER] = "reorder",
+    [PRLE_OP_DCT] = "dct",
+    [PRLE_OP_BAND_FILTER] = "band_filter",
+    [PRLE_OP_LOCAL_SPECTRUM] = "local_spectrum",
 };
 
 const char *prle_op_kind_name(prle_op_kind kind) { return kind_names[kind]; }
@@ -154,6 +166,53 @@ static prle_status infer_flatten(prle_op_desc *desc)
     return PRLE_OK;
 }
 
+static prle_status infer_dct(prle_op_desc *desc)
+{
+    PRLE_TRY(expect_dims(desc, 4));
+    desc->out = desc->in[0];
+    return PRLE_OK;
+}
+
+/* One parameter [H,W] for each band. */
+static prle_status infer_bands(prle_op_desc *desc, const prle_bands *bands, int64_t H, int64_t W)
+{
+    PRLE_CHECK(bands->n >= 1 && bands->n <= PRLE_MAX_BANDS, PRLE_EINVAL, "%s of %d bands: from 1 to %d", kind_names[desc->kind],
+               bands->n, PRLE_MAX_BANDS);
+    for (int m = 0; m < bands->n; m++)
+        desc->param[m] = PRLE_SHAPE(H, W);
+    desc->n_params = bands->n;
+    return PRLE_OK;
+}
+
+static prle_status infer_band_filter(prle_op_desc *desc)
+{
+    const prle_bands *bands = &desc->u.band_filter.bands;
+    const int64_t *x = desc->in[0].dim;
+
+    PRLE_TRY(expect_dims(desc, 4));
+    PRLE_TRY(infer_bands(desc, bands, x[2], x[3]));
+    desc->out = PRLE_SHAPE(x[0], bands->n * x[1], x[2], x[3]);
+    return PRLE_OK;
+}
+
+static prle_status infer_local_spectrum(prle_op_desc *desc)
+{
+    const prle_local_spectrum_attrs *a = &desc->u.local_spectrum;
+    const int64_t *x = desc->in[0].dim;
+    int64_t h = 0, w = 0;
+
+    PRLE_TRY(expect_dims(desc, 4));
+    PRLE_CHECK(x[1] == 3, PRLE_ESHAPE, "local_spectrum wants three colours, got %" PRId64 " channels", x[1]);
+    PRLE_TRY(windows(x[2], 2 * a->pad, a->window, a->stride, &h));
+    PRLE_TRY(windows(x[3], 2 * a->pad, a->window, a->stride, &w));
+    PRLE_TRY(infer_bands(desc, &a->bands, a->window, a->window));
+    for (int m = 0; m < a->bands.n; m++) /* i + j takes every integer from 0 to 2 window - 2 */
+        PRLE_CHECK(ceil(fmax(a->bands.band[m].low, 0)) <= fmin(a->bands.band[m].high, (double)(2 * a->window - 2)), PRLE_EINVAL,
+                   "local_spectrum: no coefficient is in band %d, %g to %g", m, a->bands.band[m].low, a->bands.band[m].high);
+    desc->out = PRLE_SHAPE(x[0], a->bands.n, h, w);
+    return PRLE_OK;
+}
+
 prle_status prle_op_infer(prle_op_desc *desc)
 {
     desc->n_params = 0;
@@ -166,6 +225,9 @@ prle_status prle_op_infer(prle_op_desc *desc)
     case PRLE_OP_GATE: return infer_gate(desc);
     case PRLE_OP_LINEAR: return infer_linear(desc);
     case PRLE_OP_FLATTEN: return infer_flatten(desc);
+    case PRLE_OP_DCT: return infer_dct(desc);
+    case PRLE_OP_BAND_FILTER: return infer_band_filter(desc);
+    case PRLE_OP_LOCAL_SPECTRUM: return infer_local_spectrum(desc);
     case PRLE_OP_ACT:
     case PRLE_OP_DROPOUT:
     case PRLE_OP_REORDER: desc->out = desc->in[0]; return PRLE_OK;

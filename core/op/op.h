@@ -1,9 +1,12 @@
 /* op.h - what an operator is: its description, the buffers it runs on, and an implementation (planned once, run many times). */
 #pragma once
 #include "core/op/act.h"
+#include "core/op/band_filter.h"
 #include "core/op/batch_norm.h"
 #include "core/op/conv2d.h"
+#include "core/op/dct.h"
 #include "core/op/dropout.h"
+#include "core/op/local_spectrum.h"
 #include "core/op/pool.h"
 #include "core/types.h"
 
@@ -23,6 +26,9 @@ extern "C" {
  *   LINEAR      out[b,k] = sum_c in0[b,c] weight[k,c] + bias[k]; parameters weight [K,C], bias [K]
  *   DROPOUT     dropout.h
  *   FLATTEN     [B,C,H,W] -> [B,CHW], the same memory in the plain layout
+ *   DCT         out = D in0 D^T, or back                         dct.h
+ *   BAND_FILTER     in0 times learnt gains, once for each band       band_filter.h
+ *   LOCAL_SPECTRUM  log-magnitudes of windows' DCT, by band          local_spectrum.h
  *   REORDER     the same values in another layout or element type
  */
 typedef enum prle_op_kind {
@@ -37,11 +43,15 @@ typedef enum prle_op_kind {
     PRLE_OP_LINEAR,
     PRLE_OP_DROPOUT,
     PRLE_OP_FLATTEN,
+    PRLE_OP_DCT,
+    PRLE_OP_BAND_FILTER,
+    PRLE_OP_LOCAL_SPECTRUM,
     PRLE_OP_REORDER,
     PRLE_OP_N_KINDS
 } prle_op_kind;
 
-/** What of an operator is computed. WEIGHTS exists for CONV2D and LINEAR; BATCH_NORM's parameter gradients come with BACKWARD. */
+/** What of an operator is computed. WEIGHTS exists for CONV2D and LINEAR; other operators' parameter gradients come with
+ * BACKWARD. */
 typedef enum prle_op_pass {
     PRLE_PASS_FORWARD,
     PRLE_PASS_BACKWARD, /* gradients of the inputs */
@@ -49,7 +59,7 @@ typedef enum prle_op_pass {
     PRLE_N_PASSES
 } prle_op_pass;
 
-enum { PRLE_OP_MAX_IN = 4, PRLE_OP_MAX_PARAMS = 2, PRLE_LAYOUT_VENDOR_BYTES = 1024 };
+enum { PRLE_OP_MAX_IN = 4, PRLE_OP_MAX_PARAMS = 6, PRLE_LAYOUT_VENDOR_BYTES = 1024 };
 
 /** How a tensor lies in memory. Plain: row-major, dense. Otherwise only the library that chose it can read it. A plain value. */
 typedef struct prle_layout {
@@ -80,6 +90,9 @@ typedef struct prle_op_desc {
         prle_act_attrs act;
         prle_pool_attrs pool;
         prle_dropout_attrs dropout;
+        prle_dct_attrs dct;
+        prle_band_filter_attrs band_filter;
+        prle_local_spectrum_attrs local_spectrum;
         struct {
             int64_t n_out;
             bool bias;

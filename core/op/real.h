@@ -17,6 +17,7 @@ typedef double real;
 #define real_sqrt       sqrt
 #define real_abs        fabs
 #define real_log1p      log1p
+#define real_log10      log10
 #else
 typedef float real;
 #define REAL_NAME(name) name##_f32
@@ -25,6 +26,7 @@ typedef float real;
 #define real_sqrt       sqrtf
 #define real_abs        fabsf
 #define real_log1p      log1pf
+#define real_log10      log10f
 #endif
 
 PRLE_HD static inline real real_max(real a, real b) { return a > b ? a : b; }

@@ -11,13 +11,19 @@ static inline bool ref_supports(const prle_op_desc *desc, const char **why)
 }
 
 /** Wants and gives plain layouts everywhere. */
-static inline prle_status ref_plan(const prle_op_desc *desc, prle_op_plan *plan)
+static inline void ref_layouts(const prle_op_desc *desc, prle_op_plan *plan)
 {
     for (int i = 0; i < desc->n_in; i++)
         plan->in[i] = plan->din[i] = prle_layout_plain(REAL_DTYPE, &desc->in[i]);
     for (int i = 0; i < desc->n_params; i++)
         plan->param[i] = plan->dparam[i] = prle_layout_plain(REAL_DTYPE, &desc->param[i]);
     plan->out = plan->dout = prle_layout_plain(REAL_DTYPE, &desc->out);
+}
+
+/** The same, for an operator that needs to keep nothing but its description. */
+static inline prle_status ref_plan(const prle_op_desc *desc, prle_op_plan *plan)
+{
+    ref_layouts(desc, plan);
     return prle_op_keep_desc(desc, plan);
 }
 

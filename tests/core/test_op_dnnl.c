@@ -184,8 +184,9 @@ static void node_deinit(node *n)
     for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++) {
         prle_free(n->param[i]);
         prle_free(n->dparam[i]);
-        prle_free(n->stats[i]);
     }
+    for (int i = 0; i < 2; i++)
+        prle_free(n->stats[i]);
     prle_free(n->out);
     prle_free(n->dout);
     buffer_destroy(n->saved);
@@ -1195,6 +1196,58 @@ static void test_linear(void **state)
     linear_check(1, 1, 1, false, false);
 }
 
+/* --- the cosine transform ------------------------------------------------------------------------------------------------ */
+
+/* out = D_H x D_W^T, or D_H^T x D_W, written out. */
+static void dct_plane(double *out, const float *x, int64_t H, int64_t W, bool inverse)
+{
+    double *half = doubles(H * W);
+
+    for (int64_t h = 0; h < H; h++)
+        for (int64_t l = 0; l < W; l++)
+            for (int64_t w = 0; w < W; w++)
+                half[h * W + l] += (double)x[h * W + w] * (inverse ? prle_dct_element(w, l, W) : prle_dct_element(l, w, W));
+    for (int64_t k = 0; k < H; k++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t l = 0; l < W; l++)
+                out[k * W + l] += half[h * W + l] * (inverse ? prle_dct_element(h, k, H) : prle_dct_element(k, h, H));
+    prle_free(half);
+}
+
+static void dct_check(const prle_shape *shape, bool inverse, bool blocked)
+{
+    const int64_t count = prle_shape_count(shape), H = shape->dim[2], W = shape->dim[3];
+    const prle_op_desc desc = {.n_in = 1, .in = {*shape}, .u.dct.inverse = inverse};
+    double *out = doubles(count), *din = doubles(count);
+    node n;
+
+    node_init(&n, &prle_dct_dnnl, &desc);
+    n.name = inverse ? "inverse dct" : "dct";
+    node_arrives_blocked(&n, blocked);
+    for (int64_t p = 0; p < count; p += H * W) {
+        dct_plane(out + p, n.in[0] + p, H, W, inverse);
+        dct_plane(din + p, n.dout + p, H, W, !inverse);
+    }
+    run_pass(&n, PRLE_PASS_FORWARD);
+    expect_close(&n, "out", n.out, out, &n.desc.out, conv_tol);
+    run_pass(&n, PRLE_PASS_BACKWARD);
+    expect_close(&n, "din", n.din[0], din, &n.desc.in[0], conv_tol);
+    prle_free(out);
+    prle_free(din);
+    node_deinit(&n);
+}
+
+static void test_dct(void **state)
+{
+    (void)state;
+    const prle_shape shapes[] = {PRLE_SHAPE(1, 1, 1, 1), PRLE_SHAPE(2, 3, 7, 5), PRLE_SHAPE(5, 16, 8, 13),
+                                 PRLE_SHAPE(1, 3, 64, 96)};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int variant = 0; variant < 4; variant++)
+            dct_check(&shapes[i], (variant & 1) != 0, (variant & 2) != 0);
+}
+
 /* --- refusals and failures ----------------------------------------------------------------------------------------------- */
 
 static const prle_op_impl *const impls[] = {PRLE_IMPLS_DNNL};
@@ -1405,6 +1458,7 @@ int main(void)
         cmocka_unit_test(test_batch_norm_with_ranks),
         cmocka_unit_test(test_act),
         cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_dct),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_concat),
         cmocka_unit_test(test_gate),
