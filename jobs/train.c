@@ -25,7 +25,7 @@ static const char *const optim_words[] = {
 
 static const prle_option options[] = {
     {PRLE_OPTION_AT(train_args, train.net), .name = "net", .value = "NET",
-     .help = "network: xception, resnet50, efficientnet_b4 (_same, _symmetric), vgg16, vgg19 (_bn), meso4"},
+     .help = "network: xception, resnet50, efficientnet_b4 (_same, _symmetric), vgg16, vgg19 (_bn), f3net (_both), meso4"},
     {PRLE_OPTION_AT(train_args, data), .name = "data", .letter = 'd', .value = "FILE", .required = true,
      .help = "face store made by `prle pack`"},
     {PRLE_OPTION_AT(train_args, train.run), .name = "run", .letter = 'r', .value = "DIR", .required = true,

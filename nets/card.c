@@ -19,7 +19,7 @@ static double macs_paper(const prle_graph *g, const prle_op_desc *desc)
         return 4 * n_out;
     if (desc->kind == PRLE_OP_POOL && desc->u.pool.global && !desc->u.pool.keep_dims && pools_by_module(g))
         return n_out * (double)(desc->in[0].dim[2] * desc->in[0].dim[3] + 1);
-    return prle_op_macs(desc);
+    return desc->kind == PRLE_OP_CONV2D || desc->kind == PRLE_OP_LINEAR ? prle_op_macs(desc) : 0; /* functions, not modules */
 }
 
 prle_card prle_card_of(const prle_graph *g)

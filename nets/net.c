@@ -18,6 +18,8 @@ static const struct {
     {.name = "vgg16_bn", .build = prle_net_vgg16_bn},
     {.name = "vgg19", .build = prle_net_vgg19},
     {.name = "vgg19_bn", .build = prle_net_vgg19_bn},
+    {.name = "f3net", .build = prle_net_f3net},
+    {.name = "f3net_both", .build = prle_net_f3net_both},
     {.name = "meso4", .build = prle_net_meso4},
 };
 enum { N_NETS = sizeof nets / sizeof nets[0] };

@@ -23,6 +23,8 @@ const char *prle_net_name(int i);
 void prle_net_efficientnet_b4(prle_graph *g, const prle_net_opts *opts);
 void prle_net_efficientnet_b4_same(prle_graph *g, const prle_net_opts *opts);
 void prle_net_efficientnet_b4_symmetric(prle_graph *g, const prle_net_opts *opts);
+void prle_net_f3net(prle_graph *g, const prle_net_opts *opts);
+void prle_net_f3net_both(prle_graph *g, const prle_net_opts *opts);
 void prle_net_meso4(prle_graph *g, const prle_net_opts *opts);
 void prle_net_resnet50(prle_graph *g, const prle_net_opts *opts);
 void prle_net_vgg16(prle_graph *g, const prle_net_opts *opts);

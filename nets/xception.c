@@ -10,7 +10,7 @@
  */
 #include <stdio.h>
 
-#include "nets/net.h"
+#include "nets/xception.h"
 
 #define IN(block, part) (snprintf(name, sizeof name, "%s.%s", block, part), name)
 
@@ -66,12 +66,11 @@ static prle_node add_block(prle_graph *g, prle_node x, const char *block, const 
     return prle_graph_add(g, x, shortcut, IN(block, "add"));
 }
 
-void prle_net_xception(prle_graph *g, const prle_net_opts *opts)
+prle_node prle_xception_features(prle_graph *g, prle_node x, int64_t first_stride)
 {
     char block[PRLE_NAME_BYTES];
 
-    prle_node x = prle_graph_input(g, 3, opts->height, opts->width);
-    x = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = 32, .kernel = 3, .stride = 2});
+    x = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = 32, .kernel = 3, .stride = first_stride});
     x = prle_graph_batch_norm(g, x, "bn1", (prle_bn_opts){0});
     x = prle_graph_relu(g, x, "act1");
     x = prle_graph_conv(g, x, "conv2", (prle_conv_opts){.out = 64, .kernel = 3});
@@ -86,7 +85,14 @@ void prle_net_xception(prle_graph *g, const prle_net_opts *opts)
     x = prle_graph_relu(g, x, "act3");
     x = separable(g, x, "conv4", 1536, 2048);
     x = prle_graph_batch_norm(g, x, "bn4", (prle_bn_opts){0});
-    x = prle_graph_relu(g, x, "act4");
+    return prle_graph_relu(g, x, "act4");
+}
+
+void prle_net_xception(prle_graph *g, const prle_net_opts *opts)
+{
+    prle_node x = prle_graph_input(g, 3, opts->height, opts->width);
+
+    x = prle_xception_features(g, x, 2);
     prle_graph_cam(g, x);
     x = prle_graph_global_mean(g, x, "avgpool");
     prle_graph_output(g, prle_graph_linear(g, x, "fc", opts->classes));

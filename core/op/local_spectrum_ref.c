@@ -21,7 +21,7 @@ typedef struct spectrum {
     int64_t phases, run; /* columns by their remainder: [phases][run] */
     int64_t slots;       /* pieces of work with room of their own */
     size_t slot_doubles; /* of that room */
-    size_t sums_doubles; /* backward: what each image adds to the gains' gradients */
+    size_t sums_doubles; /* before the slots: gains, and in the backward pass what each image adds to their gradients */
     double D[];          /* [K,K] */
 } spectrum;
 
@@ -34,11 +34,12 @@ typedef struct room {
     double *dv;  /* [H,W] gradient of one image's v */
 } room;
 
-static size_t room_doubles(const spectrum *s)
+static size_t room_doubles(const spectrum *s, bool backward)
 {
     const prle_shape *in = &s->desc.in[0];
 
-    return (size_t)(2 * s->K * s->phases * s->run + (s->K * s->K + s->desc.out.dim[1]) * s->Q + in->dim[2] * in->dim[3]);
+    return (size_t)(2 * s->K * s->phases * s->run + (s->K * s->K + s->desc.out.dim[1]) * s->Q +
+                    (backward ? in->dim[2] * in->dim[3] : 0));
 }
 
 static room room_of(const spectrum *s, double *scratch, int64_t slot)
@@ -67,8 +68,8 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
     s->phases = a->stride;
     s->run = s->Q + (K - 1) / a->stride;
     s->slots = items < MAX_SLOTS ? items : MAX_SLOTS;
-    s->slot_doubles = room_doubles(s);
-    s->sums_doubles = (size_t)((1 + (pass == PRLE_PASS_FORWARD ? 0 : B)) * a->bands.n * K * K); /* first the gains */
+    s->slot_doubles = room_doubles(s, pass == PRLE_PASS_BACKWARD);
+    s->sums_doubles = (size_t)((1 + (pass == PRLE_PASS_BACKWARD ? B : 0)) * a->bands.n * K * K);
     for (int64_t k = 0; k < K; k++)
         for (int64_t i = 0; i < K; i++)
             s->D[k * K + i] = prle_dct_element(k, i, K);

@@ -143,7 +143,7 @@ static const set sets[] = {
     {"meso4", "meso4", 2, 256},          {"meso4_one", "meso4", 1, 256},  {"resnet50", "resnet50", 2, 96},
     {"resnet50_one", "resnet50", 1, 96}, {"xception", "xception", 2, 96}, {"xception_one", "xception", 1, 96},
     {"vgg16", "vgg16", 2, 64},           {"vgg16_one", "vgg16", 1, 64},   {"vgg16_bn", "vgg16_bn", 2, 64},
-    {"vgg16_bn_one", "vgg16_bn", 1, 64},
+    {"vgg16_bn_one", "vgg16_bn", 1, 64}, {"f3net", "f3net", 2, 96},       {"f3net_one", "f3net", 1, 96},
 };
 enum { N_SETS = sizeof sets / sizeof *sets };
 

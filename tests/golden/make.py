@@ -23,14 +23,17 @@ HERE = pathlib.Path(__file__).parent
 N_PROBES, N_FIRST, N_ALL = 3, 4, 64
 PIECE = 2**24  # elements of a large tensor that are looked at together
 CAM_SQUARE = 32  # pixels
+BOTH = ("frozen", "train")  # batch norm's two ways; a network without it has frozen steps only
 CASES = {  # what is computed in double, and how large
-    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "cam_size": 96, "adam_steps": 5},
-    "xception": {"n_out": 2, "batch": 2, "size": 96, "cam_size": 96, "adam_steps": 0},
-    "vgg16": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 64, "adam_steps": 0},
-    "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "cam_size": 64, "adam_steps": 0},
-    "vgg19": {"n_out": 2},  # the same code as vgg16's: inference only
-    "vgg19_bn": {"n_out": 2},
-    "meso4": {"n_out": 2, "batch": 4, "size": 256, "cam_size": 256, "adam_steps": 20},
+    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "steps": BOTH, "cam_size": 96, "adam_steps": 5},
+    "xception": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0},
+    "vgg16": {"n_out": 2, "batch": 2, "size": 64, "steps": ("frozen",), "cam_size": 64, "adam_steps": 0},
+    "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "cam_size": 64, "adam_steps": 0},
+    "vgg19": {"n_out": 2, "steps": (), "adam_steps": 0},  # the same code as vgg16's: inference only
+    "vgg19_bn": {"n_out": 2, "steps": (), "adam_steps": 0},
+    "f3net": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0},
+    "f3net_both": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "adam_steps": 0},
+    "meso4": {"n_out": 2, "batch": 4, "size": 256, "steps": BOTH, "cam_size": 256, "adam_steps": 20},
 }
 hashes = {}
 
@@ -70,11 +73,11 @@ def record(name, tensor, whole=False):
     }
 
 
-def build(net, n_out, dtype=torch.float64):
-    model = models.build(net, n_out).to(torch.float64)
+def build(net, n_out, size=256, dtype=torch.float64):
+    model = models.build(net, n_out, size).to(torch.float64)
     state = model.state_dict()
     for name, tensor in state.items():
-        if not name.endswith("num_batches_tracked"):
+        if name.rsplit(".")[-1] not in models.CONSTANTS:
             tensor.copy_(formula(name, tensor.shape))
     return model.to(dtype)
 
@@ -93,7 +96,7 @@ def step(model, x, y):
     logits = model(x)
     loss = mean_loss(logits, y)
     loss.backward()
-    return logits, loss, {name: p.grad.clone() for name, p in model.named_parameters()}, x.grad
+    return logits, loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, x.grad
 
 
 def step_records(result):
@@ -114,7 +117,7 @@ def distances(single, double):
 
 def trajectory(net, n_out, batch, size, n_steps, make_optimizer, clip=None):
     """Losses before each of n_steps updates in training mode, a fresh batch each; what the weights have become."""
-    model = build(net, n_out).train()
+    model = build(net, n_out, size).train()
     optimizer = make_optimizer(model)
     y = torch.from_numpy(weights.labels(batch))
     losses = []
@@ -189,7 +192,7 @@ def cam_set(net, n_out, size):
     """Maps of two images of coloured squares (noise gives flat maps), the first explained as real and the second as fake."""
     coarse = formula("input/cam", (2, 3, size // CAM_SQUARE, size // CAM_SQUARE))
     x = coarse.repeat_interleave(CAM_SQUARE, 2).repeat_interleave(CAM_SQUARE, 3)
-    model, y = build(net, n_out).eval(), torch.tensor([0, 1])
+    model, y = build(net, n_out, size).eval(), torch.tensor([0, 1])
     kept = []
     for nodes, modules in models.CAM_NODES[net].items():
         if n_out == 1 and nodes != "default":
@@ -215,7 +218,7 @@ def infer_set(net, n_out):
     x = formula("input/256", (2, 3, 256, 256))
     with torch.no_grad():
         logits = build(net, n_out).eval()(x)
-        single = build(net, n_out, torch.float32).eval()(x.float()).double()
+        single = build(net, n_out, dtype=torch.float32).eval()(x.float()).double()
     return [record("logits", logits)], [record("infer256_logits", (single - logits).abs().max() / logits.abs().max())]
 
 
@@ -224,9 +227,9 @@ def step_sets(net, case, training):
     x = formula("input", (case["batch"], 3, case["size"], case["size"]))
     y = torch.from_numpy(weights.labels(case["batch"]))
     word = "train" if training else "frozen"
-    model = build(net, case["n_out"]).train(training)
+    model = build(net, case["n_out"], case["size"]).train(training)
     result = step(model, x, y)
-    single = step(build(net, case["n_out"], torch.float32).train(training), x.float(), y)
+    single = step(build(net, case["n_out"], case["size"], torch.float32).train(training), x.float(), y)
     far = distances(single[2], result[2])
     return step_records(result) + (stats(model) if training else []), [
         record(f"{word}_gradient_median", torch.tensor(statistics.median(far), dtype=torch.float64)),
@@ -238,10 +241,7 @@ def network_sets(net, case):
     n_out = case["n_out"]
     sets = {}
     sets["infer256"], sets["torch_f32"] = infer_set(net, n_out)
-    if "size" not in case:
-        return sets
-    has_norm = any("running_mean" in name for name in models.build(net, n_out).state_dict())
-    for word in ("frozen", "train") if has_norm else ("frozen",):
+    for word in case["steps"]:
         sets[word], far = step_sets(net, case, word == "train")
         sets["torch_f32"] += far
     if case["adam_steps"] > 0:
@@ -267,7 +267,7 @@ def meso4_sets(case):
     }
     x = formula("input", (case["batch"], 3, case["size"], case["size"]))
     y = torch.from_numpy(weights.labels(case["batch"]))
-    model = build("meso4", 1).train()
+    model = build("meso4", 1, case["size"]).train()
     sets["one_logit"] = step_records(step(model, x, y)) + stats(model)
     return sets
 
@@ -365,7 +365,7 @@ def write(path, sets):
 def weights_hash(net, n_out):
     digest = hashlib.sha256()
     for name, tensor in build(net, n_out).state_dict().items():
-        if not name.endswith("num_batches_tracked"):
+        if name.rsplit(".")[-1] not in models.CONSTANTS:
             digest.update(name.encode() + b"\0" + tensor.numpy().astype("<f8").tobytes())
     return digest.hexdigest()
 
@@ -393,6 +393,7 @@ def manifest(nets):
         "sha256_files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(HERE.glob("*.txt"))
+            if path.name != "CMakeLists.txt"
         },
     }
 

@@ -1,4 +1,7 @@
 """models.py - the networks as PyTorch modules, with the parameter names of their public checkpoints. No dropout."""
+import math
+
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import torchvision
@@ -38,9 +41,9 @@ class Block(nn.Module):
 
 
 class Xception(nn.Module):
-    def __init__(self, n_out):
+    def __init__(self, n_out, n_in=3, first_stride=2):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 32, 3, stride=2, bias=False)
+        self.conv1 = nn.Conv2d(n_in, 32, 3, stride=first_stride, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
         self.conv2 = nn.Conv2d(32, 64, 3, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
@@ -57,14 +60,95 @@ class Xception(nn.Module):
         self.act4 = nn.ReLU()
         self.fc = nn.Linear(2048, n_out)
 
-    def forward(self, x):
+    def features(self, x):
+        """Pooled, after act4: [B,2048]."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         for i in range(1, 13):
             x = getattr(self, f"block{i}")(x)
         x = F.relu(self.bn3(self.conv3(x)))
-        x = self.act4(self.bn4(self.conv4(x)))
-        return self.fc(x.mean((2, 3)))
+        return self.act4(self.bn4(self.conv4(x))).mean((2, 3))
+
+    def forward(self, x):
+        return self.fc(self.features(x))
+
+
+def constant(values):
+    """Stored, never trained; in double, so that a model in double has it exactly."""
+    return nn.Parameter(torch.as_tensor(values, dtype=torch.float64), requires_grad=False)
+
+
+def dct_matrix(n):
+    k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+    matrix = math.sqrt(2 / n) * torch.cos(math.pi * k * (i + 0.5) / n)
+    matrix[0] = math.sqrt(1 / n)
+    return matrix
+
+
+class Filter(nn.Module):
+    """A band's mask plus learnt gains; `norm` divides by how many coefficients the band has."""
+
+    def __init__(self, n, low, high, norm=False):
+        super().__init__()
+        diagonal = torch.arange(n)[:, None] + torch.arange(n)
+        self.base = constant((diagonal >= low) & (diagonal <= high))
+        self.learnable = nn.Parameter(0.1 * torch.randn(n, n))
+        if norm:
+            self.ft_num = constant(self.base.sum())
+
+    def forward(self, x):
+        y = x * (self.base + 2 * torch.sigmoid(self.learnable) - 1)
+        return y / self.ft_num if hasattr(self, "ft_num") else y
+
+
+class FadHead(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self._DCT_all = constant(dct_matrix(n))
+        self._DCT_all_T = constant(dct_matrix(n).T)
+        edges = ((0, n // 2.82), (n // 2.82, n // 2), (n // 2, 2 * n), (0, 2 * n))
+        self.filters = nn.ModuleList(Filter(n, low, high) for low, high in edges)
+
+    def forward(self, x):
+        spectrum = self._DCT_all @ x @ self._DCT_all_T
+        return torch.cat([self._DCT_all_T @ f(spectrum) @ self._DCT_all for f in self.filters], 1)
+
+
+class LfsHead(nn.Module):
+    def __init__(self, window=10, bands=6):
+        super().__init__()
+        self._DCT_patch = constant(dct_matrix(window))
+        self._DCT_patch_T = constant(dct_matrix(window).T)
+        edge = [window * 2.0 / bands * i for i in range(bands + 1)]
+        self.filters = nn.ModuleList(Filter(window, edge[i], edge[i + 1], norm=True) for i in range(bands))
+        self.window = window
+
+    def forward(self, x):
+        grey = 122.5 * (1 + (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True))
+        places = [(size + 8 - self.window) // 2 + 1 for size in x.shape[2:]]
+        patches = F.unfold(grey, self.window, padding=4, stride=2).transpose(1, 2)
+        spectrum = self._DCT_patch @ patches.unflatten(2, (self.window, self.window)) @ self._DCT_patch_T
+        logs = torch.log10(spectrum.abs() + 1e-15)
+        return torch.stack([f(logs).sum((2, 3)) for f in self.filters], 1).unflatten(2, places)
+
+
+class F3Net(nn.Module):
+    """yyk-wew's, in its modes FAD and Both; the fc of each Xception is stored and never called."""
+
+    def __init__(self, n_out, size, both):
+        super().__init__()
+        self.FAD_head = FadHead(size)
+        self.FAD_xcep = Xception(n_out, n_in=12)
+        if both:
+            self.LFS_head = LfsHead()
+            self.LFS_xcep = Xception(n_out, n_in=6, first_stride=1)
+        self.fc = nn.Linear(4096 if both else 2048, n_out)
+
+    def forward(self, x):
+        y = self.FAD_xcep.features(self.FAD_head(x))
+        if hasattr(self, "LFS_head"):
+            y = torch.cat([y, self.LFS_xcep.features(self.LFS_head(x))], 1)
+        return self.fc(y)
 
 
 class Meso4(nn.Module):
@@ -90,11 +174,14 @@ class Meso4(nn.Module):
         return self.fc2(F.leaky_relu(self.fc1(x.flatten(1)), 0.1))
 
 
-def build(net, n_out):
+def build(net, n_out, size=256):
+    """size: pixels of the pictures; some networks depend on it."""
     if net == "resnet50":
         return torchvision.models.resnet50(weights=None, num_classes=n_out)
     if net.startswith("vgg"):
         return getattr(torchvision.models, net)(weights=None, num_classes=n_out, init_weights=False, dropout=0.0)
+    if net.startswith("f3net"):
+        return F3Net(n_out, size, net == "f3net_both")
     return {"xception": Xception, "meso4": Meso4}[net](n_out)
 
 
@@ -104,5 +191,9 @@ CAM_NODES = {
     "xception": {"default": ["act4"], "before_bn": ["conv4"], "bn": ["bn4"], "two": ["conv3", "conv4"]},
     "vgg16": {"default": ["features.29"]},
     "vgg16_bn": {"default": ["features.42"]},
+    "f3net": {"default": ["FAD_xcep.act4"]},
     "meso4": {"default": ["pool4"]},
 }
+
+# The last words of tensors that are no parameters and not of the formula.
+CONSTANTS = ("_DCT_all", "_DCT_all_T", "_DCT_patch", "_DCT_patch_T", "base", "ft_num", "num_batches_tracked")

@@ -56,6 +56,10 @@ static void test_macs(void **state)
     prints(1e-9 * card_of("vgg16_bn", 299, 2).macs, 3, "26.923");
     prints(1e-9 * card_of("vgg19", 256, 2).macs, 3, "25.600");
     prints(1e-9 * card_of("vgg19_bn", 299, 2).macs, 3, "34.147");
+    prints(1e-9 * card_of("f3net", 256, 2).macs, 3, "6.496");
+    prints(1e-9 * card_of("f3net", 299, 2).macs, 3, "9.215");
+    prints(1e-9 * card_of("f3net_both", 256, 2).macs, 2, "12.42");
+    prints(1e-9 * card_of("f3net_both", 299, 2).macs, 2, "17.59");
     prints(64e-9 * card_of("xception", 256, 2).macs_paper, 2, "384.74");
     prints(64e-9 * card_of("resnet50", 256, 1000).macs_paper, 2, "345.51");
 }

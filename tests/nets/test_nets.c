@@ -28,6 +28,9 @@ static void test_parameter_counts(void **state)
     count_is("vgg16_bn", opts, 134277186);
     count_is("vgg19", opts, 139578434);
     count_is("vgg19_bn", opts, 139589442);
+    count_is("f3net", opts, 21075786);
+    count_is("f3net_both", opts, 41888298);
+    count_is("f3net", (prle_net_opts){.height = 299, .width = 299, .classes = 2}, 21171246);
     opts.classes = 1;
     count_is("resnet50", opts, 23510081);
     count_is("xception", opts, 20809001);
@@ -35,6 +38,8 @@ static void test_parameter_counts(void **state)
     count_is("vgg16_bn", opts, 134273089);
     count_is("vgg19", opts, 139574337);
     count_is("vgg19_bn", opts, 139585345);
+    count_is("f3net", opts, 21073737);
+    count_is("f3net_both", opts, 41884201);
     count_is("efficientnet_b4", opts, 17550409);
     opts.classes = 1000;
     count_is("efficientnet_b4", opts, 19341616);
@@ -86,6 +91,61 @@ static void test_efficientnet_padding(void **state)
     }
 }
 
+static const prle_constant *constant_of(const prle_graph *g, const char *name)
+{
+    for (int i = 0; i < g->n_constants; i++)
+        if (strcmp(g->constant[i].name, name) == 0)
+            return &g->constant[i];
+    fail_msg("%s has no constant %s", g->name, name);
+    return NULL;
+}
+
+/* How many elements are not zero; their sum. */
+static void constant_is(const prle_graph *g, const char *name, int64_t count, int64_t nonzero, double sum)
+{
+    static double values[256 * 256];
+    const prle_constant *c = constant_of(g, name);
+    int64_t n = 0;
+
+    assert_int_equal(prle_shape_count(&c->shape), count);
+    prle_constant_fill(values, c);
+    for (int64_t i = 0; i < count; i++) {
+        n += values[i] != 0;
+        sum -= values[i];
+    }
+    assert_int_equal(n, nonzero);
+    assert_true(fabs(sum) <= 1e-9);
+}
+
+/* What F3-Net's checkpoints hold beside parameters: 393,216 values at 256 in FAD (facts/backbones.md 3.4), fc not counted. */
+static void test_f3net_constants(void **state)
+{
+    (void)state;
+    prle_graph *g = NULL;
+    prle_net_opts opts = PRLE_NET_OPTS_DEFAULT;
+    int64_t n = 0;
+
+    assert_ok(prle_net_build(&g, "f3net_both", &opts));
+    for (int i = 0; i < g->n_constants; i++)
+        if (strncmp(g->constant[i].name, "FAD_head.", 9) == 0)
+            n += prle_shape_count(&g->constant[i].shape);
+    assert_int_equal(n, 393216);
+    /* i + j <= 90; 90 <= i + j <= 128; 128 <= i + j: sums of 1 to n + 1 */
+    constant_is(g, "FAD_head.filters.0.base", 65536, 91 * 92 / 2, 91 * 92 / 2);
+    constant_is(g, "FAD_head.filters.1.base", 65536, 129 * 130 / 2 - 90 * 91 / 2, 129 * 130 / 2 - 90 * 91 / 2);
+    constant_is(g, "FAD_head.filters.2.base", 65536, 65536 - 128 * 129 / 2, 65536 - 128 * 129 / 2);
+    constant_is(g, "FAD_head.filters.3.base", 65536, 65536, 65536);
+    constant_is(g, "FAD_head._DCT_all", 65536, 65536, 16); /* each column but the first sums to zero: 256 / sqrt(256) */
+    constant_is(g, "FAD_head._DCT_all_T", 65536, 65536, 16);
+    constant_is(g, "LFS_head._DCT_patch", 100, 100, sqrt(10));
+    constant_is(g, "LFS_head.filters.0.base", 100, 10, 10);            /* i + j <= 3.33 */
+    constant_is(g, "LFS_head.filters.2.ft_num", 1, 1, 8 + 9 + 10 + 9); /* 6.67 to 10 */
+    constant_is(g, "LFS_head.filters.3.ft_num", 1, 1, 9 + 8 + 7 + 6);  /* 10 to 13.3: the diagonal 10 is in both */
+    constant_is(g, "FAD_xcep.fc.weight", 2 * 2048, 0, 0);
+    constant_is(g, "LFS_xcep.fc.bias", 2, 0, 0);
+    prle_graph_destroy(g);
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -96,6 +156,8 @@ static void test_errors(void **state)
     assert_fails(prle_net_build(&g, "resnet51", &opts), PRLE_EINVAL, "xception, resnet50, efficientnet_b4");
     opts.height = 2;
     assert_fails(prle_net_build(&g, "xception", &opts), PRLE_ESHAPE, "conv1");
+    opts = (prle_net_opts){.height = 64, .width = 96, .classes = 2};
+    assert_fails(prle_net_build(&g, "f3net", &opts), PRLE_ESHAPE, "square pictures, not 64 x 96");
     opts = (prle_net_opts){.height = 64, .width = 64, .classes = 0};
     assert_fails(prle_net_build(&g, "meso4", &opts), PRLE_EINVAL, "0 logits");
     assert_null(g);
@@ -128,7 +190,8 @@ static void test_init(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_efficientnet_padding),
-                                       cmocka_unit_test(test_errors), cmocka_unit_test(test_init)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_f3net_constants),
+                                       cmocka_unit_test(test_efficientnet_padding), cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_init)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,7 +236,7 @@ static prle_status on_ready(void *ctx, int64_t offset, int64_t n)
 static void test_ready_covers_all(void **state)
 {
     (void)state;
-    const char *nets[] = {"meso4", "resnet50", "xception", "efficientnet_b4"};
+    const char *nets[] = {"meso4", "resnet50", "xception", "efficientnet_b4", "f3net_both"};
 
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
         fixture f =
