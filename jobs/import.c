@@ -159,7 +159,7 @@ static prle_status rows_table(const answer *a)
         const prle_segment *s = row->segment >= 0 ? &a->model->graph->segment[row->segment] : NULL;
         const prle_archive_tensor *t = row->tensor >= 0 ? &a->archive->tensor[row->tensor] : NULL;
 
-        if (row->state == PRLE_IMPORT_LOADED && !a->args->all)
+        if ((row->state == PRLE_IMPORT_LOADED || row->state == PRLE_IMPORT_CONSTANT) && !a->args->all)
             continue;
         prle_table_add(&table, "%s", prle_import_state_name(row->state));
         prle_table_add(&table, "%s", s != NULL ? s->name : "");

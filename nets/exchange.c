@@ -2,14 +2,16 @@
 #include "nets/exchange.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
 
 static const char *const state_names[] = {
-    [PRLE_IMPORT_LOADED] = "loaded",   [PRLE_IMPORT_CONVERTED] = "converted", [PRLE_IMPORT_NEW_HEAD] = "new head",
-    [PRLE_IMPORT_MISSING] = "missing", [PRLE_IMPORT_UNFIT] = "unfit",         [PRLE_IMPORT_UNEXPECTED] = "unexpected",
+    [PRLE_IMPORT_LOADED] = "loaded",         [PRLE_IMPORT_CONVERTED] = "converted", [PRLE_IMPORT_NEW_HEAD] = "new head",
+    [PRLE_IMPORT_CONSTANT] = "constant",     [PRLE_IMPORT_MISSING] = "missing",     [PRLE_IMPORT_UNFIT] = "unfit",
+    [PRLE_IMPORT_UNEXPECTED] = "unexpected",
 };
 
 const char *prle_import_state_name(prle_import_state state) { return state_names[state]; }
@@ -180,7 +182,7 @@ static prle_import_row *row_new(prle_import *import, int segment, int64_t tensor
 {
     prle_import_row *row = &import->row[import->n++];
 
-    *row = (prle_import_row){.segment = segment, .tensor = tensor};
+    *row = (prle_import_row){.segment = segment, .constant = -1, .tensor = tensor};
     return row;
 }
 
@@ -193,6 +195,38 @@ static int64_t tensor_for(const prle_import *import, const prle_archive *archive
         return -1;
     snprintf(whole, sizeof whole, "%s%s", import->prefix, name);
     return prle_names_find(&archive->names, whole);
+}
+
+/* Weights that the original never reads may have any shape. */
+static bool constant_fits(const prle_constant *c, const prle_archive_tensor *t)
+{
+    bool same = c->shape.n == t->n_dims && prle_stored_is_real(t->type);
+
+    for (int d = 0; same && d < t->n_dims; d++)
+        same = c->shape.dim[d] == t->dim[d];
+    return same || c->kind == PRLE_CONSTANT_UNUSED;
+}
+
+static void constant_rows_make(prle_import *import, const prle_archive *archive, const prle_graph *graph, uint8_t *used)
+{
+    char ours[96], theirs[192];
+
+    for (int i = 0; i < graph->n_constants; i++) {
+        const prle_constant *c = &graph->constant[i];
+        const int64_t t = tensor_for(import, archive, c->name);
+        if (t < 0 || used[t])
+            continue;
+        used[t] = 1;
+        prle_import_row *row = row_new(import, -1, t);
+        row->constant = i;
+        row->state = PRLE_IMPORT_CONSTANT;
+        if (constant_fits(c, &archive->tensor[t]))
+            continue;
+        row->state = PRLE_IMPORT_UNFIT;
+        prle_archive_shape_print(&archive->tensor[t], theirs);
+        snprintf(row->how, sizeof row->how, "%s %s for %s", prle_stored_name(archive->tensor[t].type), theirs,
+                 prle_shape_print(&c->shape, ours));
+    }
 }
 
 static prle_status rows_make(prle_import *import, const prle_archive *archive, const prle_graph *graph)
@@ -217,6 +251,7 @@ static prle_status rows_make(prle_import *import, const prle_archive *archive, c
         if (s->head && archive->tensor[t].n_dims > 0)
             import->classes = archive->tensor[t].dim[0];
     }
+    constant_rows_make(import, archive, graph, used);
     for (int64_t t = 0; t < archive->n; t++) {
         const bool inside = strncmp(archive->tensor[t].name, import->prefix, strlen(import->prefix)) == 0;
         import->n_outside += !inside;
@@ -342,9 +377,37 @@ static prle_status row_load(prle_model *model, const prle_import_row *row, const
     return st;
 }
 
+/* The file's values are ours but for rounding, to bfloat16 at worst. */
+static prle_status constant_check(const prle_graph *graph, const prle_import_row *row, const prle_archive *archive)
+{
+    const prle_constant *c = &graph->constant[row->constant];
+    const int64_t n = prle_shape_count(&c->shape);
+    prle_status st = PRLE_OK;
+    double *ours = NULL, *theirs = NULL;
+
+    if (c->kind == PRLE_CONSTANT_UNUSED)
+        return PRLE_OK;
+    PRLE_TRY_OUT(PRLE_NEW(ours, n));
+    PRLE_TRY_OUT(PRLE_NEW(theirs, n));
+    prle_constant_fill(ours, c);
+    PRLE_TRY_OUT(prle_archive_read(archive, row->tensor, PRLE_STORED_F64, theirs));
+    for (int64_t i = 0; i < n; i++) {
+        const bool same = fabs(theirs[i] - ours[i]) <= 0x1p-8 * fabs(ours[i]) + 1e-6;
+        PRLE_CHECK_OUT(same, PRLE_EFORMAT, "%s: %s[%" PRId64 "] is %g, but %g in %s: another network", archive->path,
+                       archive->tensor[row->tensor].name, i, theirs[i], ours[i], graph->name);
+    }
+out:
+    prle_free(ours);
+    prle_free(theirs);
+    return st;
+}
+
 prle_status prle_import_load(prle_model *model, const prle_import *import, const prle_archive *archive)
 {
     PRLE_TRY(prle_archive_verify(archive));
+    for (int64_t i = 0; i < import->n; i++)
+        if (import->row[i].state == PRLE_IMPORT_CONSTANT)
+            PRLE_TRY(constant_check(model->graph, &import->row[i], archive));
     for (int64_t i = 0; i < import->n; i++)
         if (import->row[i].state == PRLE_IMPORT_LOADED || import->row[i].state == PRLE_IMPORT_CONVERTED)
             PRLE_TRY(row_load(model, &import->row[i], archive));
@@ -407,26 +470,67 @@ static prle_status tensors_list(const prle_model *model, prle_segment_kind kind,
     return PRLE_OK;
 }
 
+/* Likewise of the constants, and their values behind each other in one fresh buffer. */
+static prle_status constants_list(const prle_model *model, const prle_naming *naming, prle_safetensor *out,
+                                  char (*names)[PRLE_NAMING_BYTES], int64_t *n, prle_any_ptr *values, size_t *n_bytes)
+{
+    const prle_graph *g = model->graph;
+    const size_t size = prle_dtype_bytes(model->dtype);
+    prle_status st = PRLE_OK;
+    double *one = NULL;
+    int64_t total = 0, at = 0;
+
+    for (int i = 0; i < g->n_constants; i++)
+        total += prle_shape_count(&g->constant[i].shape);
+    PRLE_TRY(prle_alloc((size_t)total, size, values));
+    *n_bytes = (size_t)total * size;
+    PRLE_TRY_OUT(PRLE_NEW(one, total));
+    for (int i = 0; i < g->n_constants; i++) {
+        const prle_constant *c = &g->constant[i];
+        PRLE_CHECK_OUT(prle_naming_apply(naming, c->name, names[*n]), PRLE_ENOTSUP, "%s has no name among those of %s", c->name,
+                       naming->name);
+        prle_constant_fill(one + at, c);
+        at += prle_shape_count(&c->shape);
+        out[*n] = (prle_safetensor){
+            .name = names[*n], .type = model->dtype == PRLE_F64 ? PRLE_STORED_F64 : PRLE_STORED_F32, .shape = c->shape};
+        ++*n;
+    }
+    for (int64_t i = 0; i < total; i++) {
+        if (model->dtype == PRLE_F64)
+            ((double *)*values)[i] = one[i];
+        else
+            ((float *)*values)[i] = (float)one[i];
+    }
+out:
+    prle_free(one);
+    return st;
+}
+
 prle_status prle_model_export(const prle_model *model, const char *path, const prle_naming *naming, const char *const *metadata)
 {
     static const prle_segment_kind order[] = {PRLE_SEGMENT_COUNTER, PRLE_SEGMENT_WEIGHT, PRLE_SEGMENT_STAT}; /* 8 bytes first */
     prle_status st = PRLE_OK;
     const size_t size = prle_dtype_bytes(model->dtype);
-    const prle_piece piece[] = {
+    prle_piece piece[] = {
         {.bytes = model->counters, .n_bytes = (size_t)model->graph->n_counters * sizeof *model->counters},
         {.bytes = model->weights, .n_bytes = (size_t)model->graph->n_weights * size},
         {.bytes = model->stats, .n_bytes = (size_t)model->graph->n_stats * size},
+        {.bytes = NULL}, /* constants */
     };
+    prle_any_ptr constants = NULL;
     char(*names)[PRLE_NAMING_BYTES] = NULL;
     prle_safetensor *tensor = NULL;
     int64_t n = 0;
 
-    PRLE_TRY_OUT(PRLE_NEW(names, model->graph->n_segments));
-    PRLE_TRY_OUT(PRLE_NEW(tensor, model->graph->n_segments));
+    PRLE_TRY_OUT(PRLE_NEW(names, model->graph->n_segments + model->graph->n_constants));
+    PRLE_TRY_OUT(PRLE_NEW(tensor, model->graph->n_segments + model->graph->n_constants));
     for (int k = 0; k < 3; k++)
         PRLE_TRY_OUT(tensors_list(model, order[k], naming, tensor, names, &n));
-    PRLE_TRY_OUT(prle_safetensors_write(path, tensor, n, piece, 3, metadata));
+    PRLE_TRY_OUT(constants_list(model, naming, tensor, names, &n, &constants, &piece[3].n_bytes));
+    piece[3].bytes = constants;
+    PRLE_TRY_OUT(prle_safetensors_write(path, tensor, n, piece, 4, metadata));
 out:
+    prle_free(constants);
     prle_free(tensor);
     prle_free(names);
     return st;

@@ -12,6 +12,7 @@ typedef enum prle_import_state {
     PRLE_IMPORT_LOADED,     /* as it is */
     PRLE_IMPORT_CONVERTED,  /* from another element type or shape, as `how` says */
     PRLE_IMPORT_NEW_HEAD,   /* the file's last layer is for another number of classes: keeps its initial values */
+    PRLE_IMPORT_CONSTANT,   /* follows from the network (prle_constant); loading makes sure that the file has the same */
     PRLE_IMPORT_MISSING,    /* not in the file: keeps its initial values */
     PRLE_IMPORT_UNFIT,      /* in the file with a shape or type that nothing converts */
     PRLE_IMPORT_UNEXPECTED, /* in the file beside the network's, and of no use */
@@ -23,7 +24,8 @@ const char *prle_import_state_name(prle_import_state state); /* "loaded", ..., "
 /** What becomes of one tensor of the network (in its order) or of the file (unexpected ones, behind them). */
 typedef struct prle_import_row {
     prle_import_state state;
-    int segment;    /* of the graph; -1: unexpected */
+    int segment;    /* of the graph; -1: a constant, or unexpected */
+    int constant;   /* of the graph; -1: none */
     int64_t tensor; /* of the archive; -1: missing */
     char how[96];   /* "from bf16", "[728,728] as [728,728,1,1]", "copied to 4 groups, divided by 4"; "" */
 } prle_import_row;
@@ -52,13 +54,16 @@ void prle_import_destroy(prle_import *import); /* NULL is fine */
 PRLE_NODISCARD prle_status prle_import_check(const prle_import *import, const prle_archive *archive, const prle_graph *graph,
                                              bool strict);
 
-/** Values into a model of the graph that was matched, converted to its dtype; the model is part old, part new on failure. */
+/**
+ * Values into a model of the graph that was matched, converted to its dtype; the model is part old, part new on failure.
+ * PRLE_EFORMAT also where a constant of the file is another: its network computes something else.
+ */
 PRLE_NODISCARD prle_status prle_import_load(prle_model *model, const prle_import *import, const prle_archive *archive);
 
 /** The network of ours whose names fit the file best, NULL when none fits by half; n_found of n its tensors. */
 PRLE_NODISCARD prle_status prle_import_guess(const char **net, int64_t *n_found, int64_t *n, const prle_archive *archive);
 
-/** All tensors of a model as safetensors. metadata: as for prle_safetensors_write. */
+/** All tensors of a model, constants too, as safetensors. metadata: as for prle_safetensors_write. */
 PRLE_NODISCARD prle_status prle_model_export(const prle_model *model, const char *path, const prle_naming *naming,
                                              const char *const *metadata);
 

@@ -118,7 +118,7 @@ static void drop(fixture *f)
 static void counts_are(const fixture *f, int64_t loaded, int64_t converted, int64_t new_head, int64_t missing, int64_t unfit,
                        int64_t unexpected)
 {
-    const int64_t expected[] = {loaded, converted, new_head, missing, unfit, unexpected};
+    const int64_t expected[] = {loaded, converted, new_head, 0, missing, unfit, unexpected}; /* no constants */
 
     for (int i = 0; i < PRLE_IMPORT_STATES; i++)
         if (f->import->count[i] != expected[i])
@@ -325,13 +325,47 @@ static void test_export(void **state)
     }
 }
 
+/* F3-Net's files hold what follows from the network, too: written, recognised, and refused where it is another's. */
+static void test_constants(void **state)
+{
+    const char *path = in_folder("f3net.safetensors");
+    prle_model *model = NULL, *other = NULL;
+    prle_archive *archive = NULL;
+    prle_import *import = NULL;
+
+    (void)state;
+    assert_ok(prle_model_create(&model, "f3net_both", &opts, PRLE_F32));
+    prle_model_init(model, 5);
+    assert_ok(prle_model_export(model, path, prle_naming_get("f3net", 0), (const char *[]){"format", "pt", NULL}));
+    assert_ok(prle_archive_open(&archive, path));
+    assert_int_equal(archive->n, model->graph->n_segments + model->graph->n_constants);
+    assert_ok(prle_import_match(&import, archive, model->graph));
+    assert_ok(prle_import_check(import, archive, model->graph, true));
+    assert_int_equal(import->count[PRLE_IMPORT_LOADED], model->graph->n_segments);
+    assert_int_equal(import->count[PRLE_IMPORT_CONSTANT], 2 + 4 + 2 + 2 + 12 + 2); /* FAD: matrices, masks, fc; LFS: counts too */
+    assert_ok(prle_import_load(model, import, archive));
+    model->graph->constant[2].band.high += 1; /* the first mask */
+    assert_fails(prle_import_load(model, import, archive), PRLE_EFORMAT, "FAD_head.filters.0.base[");
+    prle_import_destroy(import);
+
+    prle_net_opts larger = opts;
+    larger.height = larger.width = 96;
+    assert_ok(prle_model_create(&other, "f3net_both", &larger, PRLE_F32));
+    assert_ok(prle_import_match(&import, archive, other->graph));
+    assert_fails(prle_import_check(import, archive, other->graph, false), PRLE_EFORMAT, "10 tensors do not fit");
+    prle_import_destroy(import);
+    prle_archive_close(archive);
+    prle_model_destroy(other);
+    prle_model_destroy(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_is),         cmocka_unit_test(test_converted),
         cmocka_unit_test(test_new_head),      cmocka_unit_test(test_missing_and_unexpected),
         cmocka_unit_test(test_other_network), cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_export),
+        cmocka_unit_test(test_export),        cmocka_unit_test(test_constants),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
