@@ -106,6 +106,7 @@ static void test_closed_form(void **state)
     closed_form_agrees("resnet50", 2, PRLE_CAM_LABEL, NULL);
     closed_form_agrees("resnet50", 1, PRLE_CAM_LABEL, NULL);
     closed_form_agrees("xception", 2, PRLE_CAM_ARGMAX, NULL);
+    closed_form_agrees("efficientnet_b4", 2, PRLE_CAM_LABEL, NULL);       /* dropout behind the pool */
     closed_form_agrees("xception", 2, PRLE_CAM_LABEL, "bn4");             /* relu behind it */
     closed_form_agrees("xception", 1, PRLE_CAM_LABEL, "conv4.pointwise"); /* batch norm and relu */
 }

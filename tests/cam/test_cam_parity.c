@@ -13,6 +13,7 @@ enum { N = 2, SQUARE = 32 }; /* CAM_SQUARE of make.py */
 typedef struct set {
     const char *name, *net;
     int64_t classes, size;
+    double variance; /* factor of running variances */
 } set;
 
 /* Our nodes for CAM_NODES of models.py; where there is no line, the network's default. */
@@ -22,6 +23,7 @@ static const struct {
     {"resnet50", "two", {"layer3.5.relu3", "layer4.2.relu3"}},
     {"xception", "before_bn", {"conv4.pointwise"}},
     {"xception", "bn", {"bn4"}},
+    {"efficientnet_b4", "before_bn", {"_conv_head"}},
     {"xception", "two", {"conv3.pointwise", "conv4.pointwise"}},
 };
 
@@ -35,6 +37,8 @@ static prle_model *model_make(const set *s, prle_dtype dtype)
         const prle_segment *segment = &model->graph->segment[i];
         if (segment->kind != PRLE_SEGMENT_COUNTER)
             prle_golden_fill(prle_model_segment(model, i), dtype, segment->name, &segment->shape);
+        if (strstr(segment->name, ".running_var") != NULL)
+            prle_golden_scale(prle_model_segment(model, i), dtype, segment->count, s->variance);
     }
     return model;
 }
@@ -140,10 +144,20 @@ static void compare(const prle_golden *golden, const set *s, prle_dtype dtype, d
 }
 
 static const set sets[] = {
-    {"meso4", "meso4", 2, 256},          {"meso4_one", "meso4", 1, 256},  {"resnet50", "resnet50", 2, 96},
-    {"resnet50_one", "resnet50", 1, 96}, {"xception", "xception", 2, 96}, {"xception_one", "xception", 1, 96},
-    {"vgg16", "vgg16", 2, 64},           {"vgg16_one", "vgg16", 1, 64},   {"vgg16_bn", "vgg16_bn", 2, 64},
-    {"vgg16_bn_one", "vgg16_bn", 1, 64}, {"f3net", "f3net", 2, 96},       {"f3net_one", "f3net", 1, 96},
+    {"meso4", "meso4", 2, 256, 1},
+    {"meso4_one", "meso4", 1, 256, 1},
+    {"resnet50", "resnet50", 2, 96, 1},
+    {"resnet50_one", "resnet50", 1, 96, 1},
+    {"xception", "xception", 2, 96, 1},
+    {"xception_one", "xception", 1, 96, 1},
+    {"vgg16", "vgg16", 2, 64, 1},
+    {"vgg16_one", "vgg16", 1, 64, 1},
+    {"vgg16_bn", "vgg16_bn", 2, 64, 1},
+    {"vgg16_bn_one", "vgg16_bn", 1, 64, 1},
+    {"f3net", "f3net", 2, 96, 1},
+    {"f3net_one", "f3net", 1, 96, 1},
+    {"efficientnet_b4", "efficientnet_b4", 2, 96, 0.75},
+    {"efficientnet_b4_one", "efficientnet_b4", 1, 96, 0.75},
 };
 enum { N_SETS = sizeof sets / sizeof *sets };
 

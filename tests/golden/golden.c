@@ -65,6 +65,16 @@ void prle_golden_fill(void *out, prle_dtype dtype, const char *name, const prle_
     }
 }
 
+void prle_golden_scale(void *values, prle_dtype dtype, int64_t n, double factor)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (dtype == PRLE_F64)
+            ((double *)values)[i] *= factor;
+        else
+            ((float *)values)[i] *= (float)factor;
+    }
+}
+
 /* --- the file ------------------------------------------------------------------------------------------------------------- */
 
 /* Where reading has come to in one line. */

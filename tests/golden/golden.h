@@ -36,6 +36,9 @@ const prle_golden_tensor *prle_golden_find(const prle_golden *golden, const char
 /** The tensor that weights.py makes for this name and shape, the same bits; rounded once for F32. */
 void prle_golden_fill(void *out, prle_dtype dtype, const char *name, const prle_shape *shape);
 
+/** values[i] *= factor: running variances, where CASES of make.py have a `variance`. */
+void prle_golden_scale(void *values, prle_dtype dtype, int64_t n, double factor);
+
 /**
  * An estimate of max|a - b| / scale between ours (a) and the recorded tensor (b).
  *

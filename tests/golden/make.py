@@ -25,6 +25,9 @@ PIECE = 2**24  # elements of a large tensor that are looked at together
 CAM_SQUARE = 32  # pixels
 BOTH = ("frozen", "train")  # batch norm's two ways; a network without it has frozen steps only
 CASES = {  # what is computed in double, and how large
+    # steps: what is recorded of a training step; brief: only what depends on the padding
+    # variance: a factor of running variances that keeps a deep network's logits dependent on its input; else 1
+    # n_all: tensors up to this size are recorded whole; else N_ALL
     "resnet50": {"n_out": 2, "batch": 4, "size": 64, "steps": BOTH, "cam_size": 96, "adam_steps": 5},
     "xception": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0},
     "vgg16": {"n_out": 2, "batch": 2, "size": 64, "steps": ("frozen",), "cam_size": 64, "adam_steps": 0},
@@ -34,6 +37,11 @@ CASES = {  # what is computed in double, and how large
     "f3net": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0},
     "f3net_both": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "adam_steps": 0},
     "meso4": {"n_out": 2, "batch": 4, "size": 256, "steps": BOTH, "cam_size": 256, "adam_steps": 20},
+    "efficientnet_b4": {
+        "n_out": 2, "batch": 4, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "variance": 0.75, "n_all": N_FIRST,
+    },
+    "efficientnet_b4_same": {"n_out": 2, "batch": 2, "size": 75, "steps": ("brief",), "adam_steps": 0, "variance": 0.75},
+    "efficientnet_b4_symmetric": {"n_out": 2, "batch": 2, "size": 75, "steps": ("brief",), "adam_steps": 0, "variance": 0.75},
 }
 hashes = {}
 
@@ -57,12 +65,12 @@ def dot(flat, probe=None):
     return total
 
 
-def record(name, tensor, whole=False):
+def record(name, tensor, whole=False, n_all=N_ALL):
     x = tensor.detach().to(torch.float64).contiguous().numpy()
     flat = x.reshape(-1)
     assert np.isfinite(flat).all(), f"{name}: not finite"
     assert np.count_nonzero(flat) * 50 >= flat.size and flat.size > 0, f"{name}: mostly zero proves nothing"
-    kept = flat if whole or flat.size <= N_ALL else flat[:N_FIRST]
+    kept = flat if whole or flat.size <= n_all else flat[:N_FIRST]
     return {
         "name": name,
         "shape": list(x.shape),
@@ -79,6 +87,8 @@ def build(net, n_out, size=256, dtype=torch.float64):
     for name, tensor in state.items():
         if name.rsplit(".")[-1] not in models.CONSTANTS:
             tensor.copy_(formula(name, tensor.shape))
+        if name.endswith("running_var"):
+            tensor *= CASES[net].get("variance", 1.0)
     return model.to(dtype)
 
 
@@ -99,15 +109,16 @@ def step(model, x, y):
     return logits, loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, x.grad
 
 
-def step_records(result):
+def step_records(result, n_all=N_ALL):
     logits, loss, grads, dx = result
     return [record("logits", logits), record("loss", loss), record("grad/input", dx)] + [
-        record("grad/" + name, g) for name, g in grads.items()
+        record("grad/" + name, g, n_all=n_all) for name, g in grads.items()
     ]
 
 
-def stats(model):
-    return [record("stat/" + name, b) for name, b in model.named_buffers() if name.rsplit(".")[-1].startswith("running")]
+def stats(model, n_all=N_ALL):
+    running = [(name, b) for name, b in model.named_buffers() if name.rsplit(".")[-1].startswith("running")]
+    return [record("stat/" + name, b, n_all=n_all) for name, b in running]
 
 
 def distances(single, double):
@@ -226,15 +237,24 @@ def step_sets(net, case, training):
     """A step with batch norm frozen or by the batch, in double; PyTorch's own distances from it in single precision."""
     x = formula("input", (case["batch"], 3, case["size"], case["size"]))
     y = torch.from_numpy(weights.labels(case["batch"]))
-    word = "train" if training else "frozen"
+    word, n_all = "train" if training else "frozen", case.get("n_all", N_ALL)
     model = build(net, case["n_out"], case["size"]).train(training)
     result = step(model, x, y)
     single = step(build(net, case["n_out"], case["size"], torch.float32).train(training), x.float(), y)
     far = distances(single[2], result[2])
-    return step_records(result) + (stats(model) if training else []), [
+    return step_records(result, n_all) + (stats(model, n_all) if training else []), [
         record(f"{word}_gradient_median", torch.tensor(statistics.median(far), dtype=torch.float64)),
         record(f"{word}_gradient_max", torch.tensor(far[-1], dtype=torch.float64)),
     ]
+
+
+def brief_set(net, case):
+    """A step with batch norm by the batch: logits, loss, gradients of the input and of the kernels that stride, two statistics."""
+    x = formula("input", (case["batch"], 3, case["size"], case["size"]))
+    model = build(net, case["n_out"]).train()
+    logits, loss, grads, dx = step(model, x, torch.from_numpy(weights.labels(case["batch"])))
+    strided = {f"{name}.weight" for name, m in model.named_modules() if getattr(m, "stride", None) == (2, 2)}
+    return step_records((logits, loss, {name: g for name, g in grads.items() if name in strided}, dx)) + stats(model)[:2]
 
 
 def network_sets(net, case):
@@ -242,6 +262,9 @@ def network_sets(net, case):
     sets = {}
     sets["infer256"], sets["torch_f32"] = infer_set(net, n_out)
     for word in case["steps"]:
+        if word == "brief":
+            sets["train"] = brief_set(net, case)
+            continue
         sets[word], far = step_sets(net, case, word == "train")
         sets["torch_f32"] += far
     if case["adam_steps"] > 0:

@@ -174,8 +174,92 @@ class Meso4(nn.Module):
         return self.fc2(F.leaky_relu(self.fc1(x.flatten(1)), 0.1))
 
 
+class PaddedConv(nn.Conv2d):
+    """A convolution padded as TensorFlow's "SAME" for images of `nominal` pixels; None: of whatever size arrives."""
+
+    def __init__(self, *args, nominal, **kwargs):
+        super().__init__(*args, bias=False, **kwargs)
+        self.nominal = nominal
+
+    def forward(self, x):
+        pads = []
+        for size in (self.nominal or x.shape[3], self.nominal or x.shape[2]):
+            k, s = self.kernel_size[0], self.stride[0]
+            total = max((-(-size // s) - 1) * s + k - size, 0)
+            pads += [total // 2, total - total // 2]
+        return super().forward(F.pad(x, pads))
+
+
+class MBConv(nn.Module):
+    """Expand, depthwise, squeeze and excite, project; a shortcut where the shape stays."""
+
+    def __init__(self, n_in, n_out, kernel, stride, expand, norm, padded):
+        super().__init__()
+        wide, reduced = n_in * expand, n_in // 4
+        if expand > 1:
+            self._expand_conv = nn.Conv2d(n_in, wide, 1, bias=False)
+            self._bn0 = norm(wide)
+        self._depthwise_conv = padded(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = norm(wide)
+        self._se_reduce = nn.Conv2d(wide, reduced, 1)
+        self._se_expand = nn.Conv2d(reduced, wide, 1)
+        self._project_conv = nn.Conv2d(wide, n_out, 1, bias=False)
+        self._bn2 = norm(n_out)
+        self.expands, self.is_residual = expand > 1, stride == 1 and n_in == n_out
+
+    def forward(self, x):
+        y = F.silu(self._bn0(self._expand_conv(x))) if self.expands else x
+        y = F.silu(self._bn1(self._depthwise_conv(y)))
+        s = self._se_expand(F.silu(self._se_reduce(y.mean((2, 3), keepdim=True))))
+        y = self._bn2(self._project_conv(y * torch.sigmoid(s)))
+        return y + x if self.is_residual else y
+
+
+class EfficientNetB4(nn.Module):
+    """lukemelas' names. padding: "static" (SAME for 380 pixels, as lukemelas has it), "same", "symmetric" (torchvision)."""
+
+    STAGES = [  # blocks, kernel, stride, expand, in, out
+        (2, 3, 1, 1, 48, 24), (4, 3, 2, 6, 24, 32), (4, 5, 2, 6, 32, 56), (6, 3, 2, 6, 56, 112),
+        (6, 5, 1, 6, 112, 160), (8, 5, 2, 6, 160, 272), (2, 3, 1, 6, 272, 448),
+    ]  # fmt: skip
+
+    def __init__(self, n_out, padding):
+        super().__init__()
+        self.nominal = 380
+        settings = {} if padding == "symmetric" else {"eps": 1e-3, "momentum": 0.01}
+        norm = lambda n: nn.BatchNorm2d(n, **settings)
+
+        def padded(n_in, n_out, kernel, stride, groups=1):
+            if padding == "symmetric":
+                return nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+            conv = PaddedConv(n_in, n_out, kernel, stride, groups=groups, nominal=self.nominal if padding == "static" else None)
+            self.nominal = -(-self.nominal // stride)
+            return conv
+
+        self._conv_stem = padded(3, 48, 3, 2)
+        self._bn0 = norm(48)
+        self._blocks = nn.ModuleList()
+        for blocks, kernel, stride, expand, wide_in, wide_out in self.STAGES:
+            for b in range(blocks):
+                first = (wide_in, wide_out, kernel, stride) if b == 0 else (wide_out, wide_out, kernel, 1)
+                self._blocks.append(MBConv(*first, expand, norm, padded))
+        self._conv_head = nn.Conv2d(448, 1792, 1, bias=False)
+        self._bn1 = norm(1792)
+        self.act_head = nn.SiLU()
+        self._fc = nn.Linear(1792, n_out)
+
+    def forward(self, x):
+        x = F.silu(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        x = self.act_head(self._bn1(self._conv_head(x)))
+        return self._fc(x.mean((2, 3)))
+
+
 def build(net, n_out, size=256):
     """size: pixels of the pictures; some networks depend on it."""
+    if net.startswith("efficientnet_b4"):
+        return EfficientNetB4(n_out, net[len("efficientnet_b4_") :] or "static")
     if net == "resnet50":
         return torchvision.models.resnet50(weights=None, num_classes=n_out)
     if net.startswith("vgg"):
@@ -193,6 +277,7 @@ CAM_NODES = {
     "vgg16_bn": {"default": ["features.42"]},
     "f3net": {"default": ["FAD_xcep.act4"]},
     "meso4": {"default": ["pool4"]},
+    "efficientnet_b4": {"default": ["act_head"], "before_bn": ["_conv_head"]},
 }
 
 # The last words of tensors that are no parameters and not of the formula.

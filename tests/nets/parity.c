@@ -37,6 +37,8 @@ static session session_open(const parity_case *c, int64_t size, prle_plan_opts o
         const prle_segment *segment = &s.model->graph->segment[i];
         if (segment->kind != PRLE_SEGMENT_COUNTER)
             prle_golden_fill(prle_model_segment(s.model, i), s.model->dtype, segment->name, &segment->shape);
+        if (c->variance > 0 && strstr(segment->name, ".running_var") != NULL)
+            prle_golden_scale(prle_model_segment(s.model, i), s.model->dtype, segment->count, c->variance);
     }
     s.model->version++;
     if (opts.param_grads)
@@ -246,6 +248,21 @@ void parity_frozen(const parity_case *c)
     session s = check_f64(c, golden, "frozen", false);
 
     check_f32(c, golden, false, &s);
+    session_close(&s);
+    prle_golden_destroy(golden);
+}
+
+void parity_variant(const parity_case *c)
+{
+    prle_golden *golden = golden_of(c);
+    session s = session_open(c, c->size, pass_opts(c, PRLE_F64, true));
+    worst w = {0};
+
+    step(&s, "input");
+    assert_int_equal(check_set(&w, golden, "train", "lo", &s, 1e-8), 2); /* logits, loss */
+    assert_true(check_set(&w, golden, "train", "grad/", &s, 1e-8) > 1);
+    assert_true(check_set(&w, golden, "train", "stat/", &s, 1e-8) > 0);
+    report(&w, c->net, "train");
     session_close(&s);
     prle_golden_destroy(golden);
 }

@@ -11,6 +11,7 @@ enum { PARITY_MAX_BATCH = 4 };
 typedef struct parity_case {
     const char *net;
     int64_t batch, size, classes; /* size: pixels */
+    double variance;              /* factor of running variances; 0 means 1 */
 } parity_case;
 
 /** How a trajectory was made; tolerances of losses and of the weights after it, relative to the largest. */
@@ -36,6 +37,9 @@ void parity_train(const parity_case *c);
  * are rounded to float, in whatever precision the rest is computed.
  */
 void parity_frozen(const parity_case *c);
+
+/** A variant of a network, batch norm by the batch, in f64 within 1e-8: logits, loss, and the gradients that were recorded. */
+void parity_variant(const parity_case *c);
 
 /** Binary cross-entropy on one logit, in f64, batch norm by the batch. */
 void parity_one_logit(const parity_case *c);
