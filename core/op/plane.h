@@ -1,6 +1,6 @@
-/* plane.h - loops over one plane of an image for batch norm (batch_norm_dnnl.c, channel_stats.c), in f32 and bfloat16, compiled
- * for each instruction set. Element i of a plane in blocks of channels belongs to channel i % block; sixteen lanes side by side
- * serve every block, which is a divisor of sixteen. */
+/* plane.h - loops over one plane of an image for batch norm (batch_norm_dnnl.c, channel_stats.c), the channel gate and dropout of
+ * samples, in f32 and bfloat16, compiled for each instruction set. Element i of a plane in blocks of channels belongs to channel
+ * i % block; sixteen lanes side by side serve every block, which is a divisor of sixteen. */
 #pragma once
 #include "core/op/op.h"
 
@@ -39,6 +39,9 @@ typedef struct prle_plane_kernels {
     /** Mean and sum of squares about it of each lane of x, elements [at, at + 16 n_rows): joined to mean, m2 [16], which have
      * `n` values a lane. */
     void (*moments)(double *mean, double *m2, int64_t n, const void *x, bool bf16, int64_t at, int64_t n_rows);
+
+    /** Elements [at, at + n): to = x factor[16], unless it is NULL; sum[16] += x other by lanes, unless that is. */
+    void (*scale)(void *to, const void *x, const void *other, bool bf16, const float *factor, double *sum, int64_t at, int64_t n);
 } prle_plane_kernels;
 
 /** Rows that `moments` is given at a time: they stay in the first cache between its two sweeps. */

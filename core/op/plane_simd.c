@@ -210,6 +210,46 @@ INLINE void moments_run(double *mean, double *m2, int64_t n, const void *x, bool
     }
 }
 
+/* What is wanted of one step. */
+INLINE void scale_step(void *to, const void *x, const void *other, bool bf16, lanes factor, lanes *sum, int64_t at, int64_t n)
+{
+    lanes v = read(x, bf16, at, n);
+
+    if (other != NULL) {
+        const lanes w = read(other, bf16, at, n);
+        EACH_PART(p) sum->part[p] += v.part[p] * w.part[p];
+    }
+    if (to == NULL)
+        return;
+    EACH_PART(p) v.part[p] *= factor.part[p];
+    write(to, bf16, at, n, v);
+}
+
+INLINE void scale_run(void *to, const void *x, const void *other, bool bf16, const float *factor, double *sum, int64_t at,
+                      int64_t end)
+{
+    const lanes by = constants(factor);
+    lanes part[CHAINS] = {{{{0}}}};
+
+    for (; at + CHAINS * STEP <= end; at += CHAINS * STEP)
+        UNROLLED for (int k = 0; k < CHAINS; k++) scale_step(to, x, other, bf16, by, &part[k], at + k * STEP, STEP);
+    for (; at + STEP <= end; at += STEP)
+        scale_step(to, x, other, bf16, by, &part[0], at, STEP);
+    if (at < end)
+        scale_step(to, x, other, bf16, by, &part[0], at, end - at);
+    if (other != NULL)
+        join(sum, part);
+}
+
+INLINE void scale_all(void *to, const void *x, const void *other, bool bf16, const float *factor, double *sum, int64_t at,
+                      int64_t n)
+{
+    const int64_t end = at + n;
+
+    for (; at < end; at += RUN)
+        scale_run(to, x, other, bf16, factor, sum, at, smaller(at + RUN, end));
+}
+
 /* One copy for each element type, so that no loop asks for it. */
 static void forward(const prle_plane_images *z, const prle_plane_lanes *l, int64_t at)
 {
@@ -243,6 +283,14 @@ static void moments(double *mean, double *m2, int64_t n, const void *x, bool bf1
         moments_run(mean, m2, n, x, false, at, n_rows);
 }
 
+static void scale(void *to, const void *x, const void *other, bool bf16, const float *factor, double *sum, int64_t at, int64_t n)
+{
+    if (bf16)
+        scale_all(to, x, other, true, factor, sum, at, n);
+    else
+        scale_all(to, x, other, false, factor, sum, at, n);
+}
+
 extern const prle_plane_kernels JOIN(prle_plane_, SIMD_NAME);
-const prle_plane_kernels JOIN(prle_plane_,
-                              SIMD_NAME) = {.forward = forward, .sums = sums, .backward = backward, .moments = moments};
+const prle_plane_kernels JOIN(prle_plane_, SIMD_NAME) = {
+    .forward = forward, .sums = sums, .backward = backward, .moments = moments, .scale = scale};

@@ -1077,11 +1077,11 @@ static void gate_check(const prle_shape *shape, bool blocked, bool no_din)
         dgate[i / plane] += (double)n.dout[i] * (double)n.in[0][i];
     }
     run_pass(&n, PRLE_PASS_FORWARD);
-    expect_close(&n, "out", n.out, out, &n.desc.out, 6e-8); /* one rounding */
-    assert_true(n.out_layout.plain != blocked);
+    expect_close(&n, "out", n.out, out, &n.desc.out, stored(6e-8)); /* one rounding */
+    assert_true(n.out_layout.plain != blocked && n.out_layout.dtype == memory);
     run_pass(&n, PRLE_PASS_BACKWARD);
     if (!no_din) {
-        expect_close(&n, "din", n.din[0], din, &n.desc.in[0], 6e-8);
+        expect_close(&n, "din", n.din[0], din, &n.desc.in[0], stored(6e-8));
         expect_close(&n, "dgate", n.din[1], dgate, &n.desc.in[1], 1e-6); /* at most 64 terms in f32, as in a convolution */
     }
     prle_free(out);
