@@ -69,6 +69,16 @@ prle_cam_way prle_cam_engine_way(const prle_cam_engine *engine);
 PRLE_NODISCARD prle_status prle_cam_engine_run(prle_cam_engine *engine, const void *images, const uint8_t *labels, int64_t n,
                                                double *cam, double *scores);
 
+/**
+ * Maps of the last run's images by another method, without another pass through the network; the same target and score.
+ *
+ * labels  in   [n]      as in that run
+ * cam     out  [n,h,w]  as prle_cam_engine_run makes them
+ * PRLE_EINVAL when the engine was made for a method without gradients and this one wants them; else as prle_cam_engine_run.
+ */
+PRLE_NODISCARD prle_status prle_cam_engine_again(prle_cam_engine *engine, prle_cam_method method, const uint8_t *labels,
+                                                 double *cam);
+
 #ifdef __cplusplus
 }
 #endif
