@@ -153,6 +153,28 @@ static prle_status zoo_open(stage *s)
     return PRLE_OK;
 }
 
+/* Members whose maps explain something else than the first one's do; each is warned of, for means of them mean little. */
+static int64_t zoo_unlike(const stage *s)
+{
+    const prle_cam_info *first = &s->member[0]->info;
+    int64_t n = 0;
+
+    for (int64_t t = 1; t < s->zoo.n; t++) {
+        const prle_cam_info *info = &s->member[t]->info;
+
+        if (strcmp(info->method, first->method) == 0 && strcmp(info->target, first->target) == 0 &&
+            strcmp(info->score, first->score) == 0)
+            continue;
+        prle_log(PRLE_LOG_WARN, "fusion",
+                 "%s: made by %s of target %s, score %s, but %s by %s of target %s, score %s: such maps are fused all the same; "
+                 "`prle cam` with one --method, --target and --score makes them alike",
+                 s->member[t]->path, info->method, info->target, info->score, s->member[0]->path, first->method, first->target,
+                 first->score);
+        n++;
+    }
+    return n;
+}
+
 /* ---- what is to be made ---- */
 
 static prle_status index_make(stage *s)
@@ -440,6 +462,7 @@ static prle_status report_make(const stage *s, bool was_done, prle_fuse_report *
                                  .height = maps->info.height,
                                  .width = maps->info.width,
                                  .n_members = s->zoo.n,
+                                 .n_unlike = zoo_unlike(s),
                                  .was_done = was_done,
                                  .n_units = s->meter.n_units,
                                  .n_units_before = s->meter.n_units_before};

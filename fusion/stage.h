@@ -35,6 +35,7 @@ typedef struct prle_fuse_report {
     int64_t n_empty;                   /* maps with |V| = 0: their images are never masked */
     int64_t height, width;             /* of a map */
     int64_t n_members;                 /* of the zoo */
+    int64_t n_unlike;                  /* members whose maps are of another method, target or score than the first one's */
     double share[PRLE_FUSE_QUANTILES]; /* quantiles of |V| / HW over all maps, nearest rank; 0 when there are no maps */
     double mean_share;
     bool was_done;                   /* the file was there already, made with the same settings from the same maps */
@@ -43,7 +44,8 @@ typedef struct prle_fuse_report {
 } prle_fuse_report;
 
 /**
- * Fuses the maps of every image that all members have one for, at the size of the faces, and warns when more than 5 % are empty.
+ * Fuses the maps of every image that all members have one for, at the size of the faces, and warns when more than 5 % are empty,
+ * and of members whose maps were made otherwise than the first one's.
  * Every image is fused by one thread of one rank, or its GPU, in integers: the contents of maps.h5 do not depend on ranks,
  * threads or devices, nor on how often the stage was killed and started again. Shows its progress on rank 0.
  *

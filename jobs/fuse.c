@@ -61,6 +61,7 @@ static prle_status report_print_json(const fuse_args *a, const prle_fuse_report 
     prle_json_add_text(&json, "file", a->stage.out);
     prle_json_add_text(&json, "rule", prle_fuse_rule_words[a->stage.fuse.rule]);
     prle_json_add_int(&json, "members", r->n_members);
+    prle_json_add_int(&json, "members_unlike", r->n_unlike);
     prle_json_add_int(&json, "maps", r->n_maps);
     prle_json_add_int(&json, "maps_empty", r->n_empty);
     prle_json_add_int(&json, "height", r->height);
@@ -109,7 +110,8 @@ const prle_command prle_command_fuse = {
                  "so that training can hide any share of it. All in integers: the result is the same for any number of "
                  "ranks and threads. Work goes in units of 64 images, shared over the ranks of mpirun or srun and "
                  "committed one by one: kill it at any time and run it again. Prints how much of the images the regions "
-                 "cover, and warns when more than 5 % of them are empty.",
+                 "cover, and warns when more than 5 % of them are empty, or when members' maps are of different methods, targets "
+                 "or scores.",
              .examples = "prle fuse --cams cams/ -o maps.h5\n"
                          "prle fuse --cams cams/ --zoo xception,resnet50 --rule average --tau1 0.1 -o low.h5\n"
                          "mpirun --bind-to none -n 2 prle fuse --cams cams/ -o maps.h5",

@@ -111,10 +111,10 @@ static void test_zoo_selection(void **state)
     assert_fails(prle_fuse_run(&opts, world, &report), PRLE_EINVAL, "\"alpha\" is named twice");
 }
 
-static void member_add(const char *name, const char *faces, int64_t first, int64_t end)
+static void member_add(const char *name, const char *method, const char *faces, int64_t first, int64_t end)
 {
     if (world->rank == 0)
-        zoo_write(cams, name, 1, faces, first, end);
+        zoo_write(cams, name, method, 1, faces, first, end);
     assert_all(true);
 }
 
@@ -143,7 +143,7 @@ static void test_strangers(void **state)
     prle_fuse_report report = {0};
 
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
-        member_add("zeta", strangers[i].faces, strangers[i].first, strangers[i].end);
+        member_add("zeta", "gradcam", strangers[i].faces, strangers[i].first, strangers[i].end);
         assert_fails(prle_fuse_run(&opts, world, &report), PRLE_EFORMAT, strangers[i].message);
         member_remove("zeta");
     }
@@ -153,6 +153,25 @@ static void test_strangers(void **state)
     opts.fuse.lambda = 2;
     assert_fails(prle_fuse_run(&opts, world, &report), PRLE_EINVAL, "lambda 2");
     assert_all(!prle_file_exists(out));
+}
+
+/* Maps of another method are fused, and told of. */
+static void test_unlike(void **state)
+{
+    (void)state;
+    prle_fuse_stage_opts opts = stage_opts();
+    prle_fuse_report report = {0};
+
+    member_add("zeta", "gradcam", ZOO_FACES, ZOO_FIRST, ZOO_END);
+    assert_all_ok(prle_fuse_run(&opts, world, &report));
+    assert_all(report.n_members == 4 && report.n_unlike == 0);
+    out_remove();
+    member_remove("zeta");
+    member_add("zeta", "layercam", ZOO_FACES, ZOO_FIRST, ZOO_END);
+    assert_all_ok(prle_fuse_run(&opts, world, &report));
+    assert_all(report.n_members == 4 && report.n_unlike == 1);
+    out_remove();
+    member_remove("zeta");
 }
 
 /* File calls of the last rank fail one after another: never a torn file, and the next run makes only what is missing. */
@@ -230,13 +249,9 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contents),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_zoo_selection),
-        cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_goes_on_after_failures),
-        cmocka_unit_test(test_every_call_fails),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_contents),         cmocka_unit_test(test_report), cmocka_unit_test(test_zoo_selection),
+        cmocka_unit_test(test_strangers),        cmocka_unit_test(test_unlike), cmocka_unit_test(test_goes_on_after_failures),
+        cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_stop),
     };
 
     ranks_begin();

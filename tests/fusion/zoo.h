@@ -32,8 +32,9 @@ static inline void zoo_map(int member, int64_t image, float out[256])
         out[i] = prle_half_to_float(prle_half_from_float((float)map[i]));
 }
 
-/* cams/NAME.h5 with maps of images first ... end - 1 of a store with that hash. */
-static inline void zoo_write(const char *cams, const char *name, int member, const char *faces, int64_t first, int64_t end)
+/* cams/NAME.h5 with maps of that method, of images first ... end - 1 of a store with that hash. */
+static inline void zoo_write(const char *cams, const char *name, const char *method, int member, const char *faces, int64_t first,
+                             int64_t end)
 {
     const prle_cam_info info = {.n = ZOO_IMAGES,
                                 .height = zoo_members[member].height,
@@ -42,7 +43,7 @@ static inline void zoo_write(const char *cams, const char *name, int member, con
                                 .face_width = ZOO_W,
                                 .net = name,
                                 .node = "node",
-                                .method = "gradcam",
+                                .method = method,
                                 .target = "label",
                                 .score = "prob",
                                 .dtype = "f32",
@@ -75,7 +76,7 @@ static inline void zoo_make(const char *cams)
 {
     assert_ok(prle_folder_make(cams));
     for (int t = 0; t < ZOO_MEMBERS; t++)
-        zoo_write(cams, zoo_members[t].name, t, ZOO_FACES, ZOO_FIRST, ZOO_END);
+        zoo_write(cams, zoo_members[t].name, "gradcam", t, ZOO_FACES, ZOO_FIRST, ZOO_END);
 }
 
 /* Every image of maps.h5 against a fuser fed by hand; members: indices into zoo_members, in the order of the zoo. */
