@@ -28,20 +28,22 @@ CASES = {  # what is computed in double, and how large
     # steps: what is recorded of a training step; brief: only what depends on the padding
     # variance: a factor of running variances that keeps a deep network's logits dependent on its input; else 1
     # n_all: tensors up to this size are recorded whole; else N_ALL
+    # smooth: pixels and input of the comparison of f32 with f64, chosen by margins.py: else the recorded step's
+    # bf16: PyTorch's own distance under autocast is recorded, where it is beyond what other networks keep
     "resnet50": {"n_out": 2, "batch": 4, "size": 64, "steps": BOTH, "cam_size": 96, "adam_steps": 5},
-    "xception": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0},
+    "xception": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "smooth": (48, "input/21")},
     "vgg16": {"n_out": 2, "batch": 2, "size": 64, "steps": ("frozen",), "cam_size": 64, "adam_steps": 0},
     "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "cam_size": 64, "adam_steps": 0},
     "vgg19": {"n_out": 2, "steps": (), "adam_steps": 0},  # the same code as vgg16's: inference only
     "vgg19_bn": {"n_out": 2, "steps": (), "adam_steps": 0},
-    "f3net": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0},
+    "f3net": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "smooth": (48, "input/287")},
     "f3net_both": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "adam_steps": 0},
     "meso4": {"n_out": 2, "batch": 4, "size": 256, "steps": BOTH, "cam_size": 256, "adam_steps": 20},
     "efficientnet_b4": {
-        "n_out": 2, "batch": 4, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "variance": 0.75, "n_all": N_FIRST,
+        "n_out": 2, "batch": 4, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "variance": 0.75, "n_all": N_FIRST, "bf16": True,
     },
-    "efficientnet_b4_same": {"n_out": 2, "batch": 2, "size": 75, "steps": ("brief",), "adam_steps": 0, "variance": 0.75},
-    "efficientnet_b4_symmetric": {"n_out": 2, "batch": 2, "size": 75, "steps": ("brief",), "adam_steps": 0, "variance": 0.75},
+    "efficientnet_b4_same": {"n_out": 2, "batch": 2, "size": 75, "steps": ("brief",), "adam_steps": 0, "variance": 0.75, "bf16": True},
+    "efficientnet_b4_symmetric": {"n_out": 2, "batch": 2, "size": 75, "steps": ("brief",), "adam_steps": 0, "variance": 0.75, "bf16": True},
 }
 hashes = {}
 
@@ -224,24 +226,32 @@ def cam_sets():
     return out
 
 
-def infer_set(net, n_out):
-    """Logits at 256 pixels in double, and PyTorch's own distance from them in single precision."""
+def infer_sets(net, n_out, bf16):
+    """Logits at 256 pixels in double; PyTorch's own distance from them in single precision, and under autocast to bfloat16."""
     x = formula("input/256", (2, 3, 256, 256))
     with torch.no_grad():
         logits = build(net, n_out).eval()(x)
-        single = build(net, n_out, dtype=torch.float32).eval()(x.float()).double()
-    return [record("logits", logits)], [record("infer256_logits", (single - logits).abs().max() / logits.abs().max())]
+        model = build(net, n_out, dtype=torch.float32).eval()
+        far = lambda y: (y.double() - logits).abs().max() / logits.abs().max()
+        sets = {"infer256": [record("logits", logits)], "torch_f32": [record("infer256_logits", far(model(x.float())))]}
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            if bf16:
+                sets["torch_bf16"] = [record("infer256_logits", far(model(x.float())))]
+    return sets
 
 
 def step_sets(net, case, training):
-    """A step with batch norm frozen or by the batch, in double; PyTorch's own distances from it in single precision."""
-    x = formula("input", (case["batch"], 3, case["size"], case["size"]))
-    y = torch.from_numpy(weights.labels(case["batch"]))
+    """A step with batch norm frozen or by the batch, in double; PyTorch's own distances in single precision, of a smooth step."""
     word, n_all = "train" if training else "frozen", case.get("n_all", N_ALL)
-    model = build(net, case["n_out"], case["size"]).train(training)
-    result = step(model, x, y)
-    single = step(build(net, case["n_out"], case["size"], torch.float32).train(training), x.float(), y)
-    far = distances(single[2], result[2])
+    y = torch.from_numpy(weights.labels(case["batch"]))
+
+    def run(size, name, dtype=torch.float64):
+        model = build(net, case["n_out"], size, dtype).train(training)
+        return step(model, formula(name, (case["batch"], 3, size, size)).to(dtype), y), model
+
+    result, model = run(case["size"], "input")
+    smooth = case.get("smooth", (case["size"], "input"))
+    far = distances(run(*smooth, torch.float32)[0][2], run(*smooth)[0][2])
     return step_records(result, n_all) + (stats(model, n_all) if training else []), [
         record(f"{word}_gradient_median", torch.tensor(statistics.median(far), dtype=torch.float64)),
         record(f"{word}_gradient_max", torch.tensor(far[-1], dtype=torch.float64)),
@@ -259,8 +269,7 @@ def brief_set(net, case):
 
 def network_sets(net, case):
     n_out = case["n_out"]
-    sets = {}
-    sets["infer256"], sets["torch_f32"] = infer_set(net, n_out)
+    sets = infer_sets(net, n_out, case.get("bf16", False))
     for word in case["steps"]:
         if word == "brief":
             sets["train"] = brief_set(net, case)

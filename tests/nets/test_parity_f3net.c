@@ -2,7 +2,7 @@
 #include "tests/check.h"
 #include "tests/nets/parity.h"
 
-static const parity_case fad = {.net = "f3net", .batch = 2, .size = 96, .classes = 2};
+static const parity_case fad = {.net = "f3net", .batch = 2, .size = 96, .classes = 2, .smooth = {48, "input/287"}};
 static const parity_case both = {.net = "f3net_both", .batch = 2, .size = 64, .classes = 2};
 
 static void test_train(void **state)

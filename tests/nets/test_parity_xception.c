@@ -2,7 +2,7 @@
 #include "tests/check.h"
 #include "tests/nets/parity.h"
 
-static const parity_case two = {.net = "xception", .batch = 2, .size = 96, .classes = 2};
+static const parity_case two = {.net = "xception", .batch = 2, .size = 96, .classes = 2, .smooth = {48, "input/21"}};
 
 static void test_train(void **state)
 {
