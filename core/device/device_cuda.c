@@ -310,7 +310,11 @@ static prle_status cuda_capture(void **out, prle_status (*work)(void *ctx), void
         st = PRLE_CUDA_STATUS(cudaStreamEndCapture(gpu.pub.compute, &graph));
     }
     if (st == PRLE_OK)
+        st = PRLE_CUDA_STATUS(cudaGraphGetNodes(graph, NULL, &gpu.pub.captured_nodes));
+    if (st == PRLE_OK)
         st = PRLE_CUDA_STATUS(cudaGraphInstantiate(&exec, graph, 0));
+    if (st == PRLE_OK)
+        prle_log(PRLE_LOG_DEBUG, "device", "captured %zu kernels and copies", gpu.pub.captured_nodes);
     if (graph != NULL)
         (void)cudaGraphDestroy(graph);
     *out = exec;

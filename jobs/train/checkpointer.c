@@ -12,8 +12,8 @@
 struct prle_checkpointer {
     const char *folder;
     prle_comm *comm;
-    const prle_model *model;
-    const prle_optim *optim;
+    prle_model *model;
+    prle_optim *optim;
     double seconds;
 
     /* What is being written, rank 0 only: copies with the originals' descriptions. */
@@ -47,8 +47,8 @@ static prle_status copies_make(prle_checkpointer *c)
     return PRLE_OK;
 }
 
-prle_status prle_checkpointer_create(prle_checkpointer **out, const char *folder, const prle_model *model,
-                                     const prle_optim *optim, prle_comm *comm)
+prle_status prle_checkpointer_create(prle_checkpointer **out, const char *folder, prle_model *model, prle_optim *optim,
+                                     prle_comm *comm)
 {
     prle_status st = PRLE_OK;
     prle_checkpointer *c = NULL;
@@ -64,11 +64,13 @@ out:
     return st;
 }
 
-static void copies_fill(prle_checkpointer *c)
+static prle_status copies_fill(prle_checkpointer *c)
 {
     const prle_graph *g = c->model->graph;
     const size_t size = prle_dtype_bytes(c->model->dtype);
 
+    PRLE_TRY(prle_model_pull(c->model));
+    PRLE_TRY(prle_optim_pull(c->optim));
     memcpy(c->model_copy.weights, c->model->weights, (size_t)g->n_weights * size);
     memcpy(c->model_copy.stats, c->model->stats, (size_t)g->n_stats * size);
     memcpy(c->model_copy.counters, c->model->counters, (size_t)g->n_counters * sizeof *c->model->counters);
@@ -76,6 +78,7 @@ static void copies_fill(prle_checkpointer *c)
     if (c->optim->v != NULL)
         memcpy(c->optim_copy.v, c->optim->v, (size_t)c->optim->n * size);
     c->optim_copy.steps = c->optim->steps;
+    return PRLE_OK;
 }
 
 static prle_status files_write(const prle_checkpointer *c)
@@ -109,7 +112,7 @@ static prle_status finish(prle_checkpointer *c)
 static prle_status begin(prle_checkpointer *c, const prle_checkpoint_info *info, const prle_run_state *state, bool best)
 {
     PRLE_TRY(finish(c));
-    copies_fill(c);
+    PRLE_TRY(copies_fill(c));
     c->info = *info;
     c->state = *state;
     c->best = best;

@@ -6,8 +6,8 @@
 typedef struct prle_checkpointer prle_checkpointer;
 
 /** All are borrowed until destroy. Rank 0, which writes, has a second copy of weights, statistics and moments. Not collective. */
-PRLE_NODISCARD prle_status prle_checkpointer_create(prle_checkpointer **out, const char *folder, const prle_model *model,
-                                                    const prle_optim *optim, prle_comm *comm);
+PRLE_NODISCARD prle_status prle_checkpointer_create(prle_checkpointer **out, const char *folder, prle_model *model,
+                                                    prle_optim *optim, prle_comm *comm);
 
 /**
  * Waits for the checkpoint before this one, copies the present state, and lets a thread write it: best.h5 where `best`, then

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# test_train_cuda.sh PRLE MPIEXEC - `prle train --device cuda` on the simulator: the losses of meso4 are the processor's within 1e-3,
+# a checkpoint of one device goes on on the other, and steps in a captured graph are the steps without one.
+set -euo pipefail
+# shellcheck source=train_lib.sh
+source "$(dirname "$0")/train_lib.sh"
+here=$(cd "$(dirname "$0")/.." && pwd)
+store_make
+
+# train_on DEVICE RUN STEPS [OPTION]...
+train_on() {
+    local device=$1 run=$2 steps=$3 start=()
+    shift 3
+    [ "$device" = cpu ] || start=(bash "$here/simulate.sh" "${schedule:-lazy}")
+    "${start[@]}" "$prle" train --device "$device" --net meso4 --data "$tmp/faces.h5" --run "$tmp/$run" --size 64 --batch 8 --epochs 3 \
+        --max-steps "$steps" --lr 1e-3 --mask random --clip 5 --threads 1 "$@" >"$tmp/$run.log" 2>&1 || fail "$run: $*"
+}
+
+# losses RUN A B TOLERANCE: those of two runs agree, relatively; there are COUNT of them.
+compare() {
+    python3 - "$tmp/$1/log.jsonl" "$tmp/$2/log.jsonl" "$3" "$4" <<'P' || fail "losses of $1 and $2"
+import json, sys
+a, b = ([r for r in map(json.loads, open(path)) if r["record"] == "step"] for path in sys.argv[1:3])
+assert len(a) == len(b) == int(sys.argv[3]), (len(a), len(b))
+worst = 0.0
+for x, y in zip(a, b):
+    assert x["step"] == y["step"] and x["samples"] == y["samples"] and x["masked"] == y["masked"], (x, y)
+    for key in ("loss_nats", "grad_norm"):
+        worst = max(worst, abs(x[key] - y[key]) / abs(y[key]))
+print(f"{sys.argv[1].split('/')[-2]} and {sys.argv[2].split('/')[-2]}: losses and norms differ by {worst:.1e}")
+assert worst <= float(sys.argv[4])
+P
+}
+
+# 9 steps: two of warm-up, captured ones, the ragged end of an epoch, captured ones again
+train_on cpu cpu 9
+train_on cuda gpu 9
+compare gpu cpu 9 1e-3
+for schedule in random:1; do
+    train_on cuda "$schedule" 9 --metrics-every 3
+    compare "$schedule" gpu 9 0
+done
+schedule=lazy
+grep -q 'computing on GPU 0' "$tmp/gpu.log" || fail "no GPU was used"
+
+# across devices
+train_on cpu there 5
+train_on cuda there 9 --resume
+compare there cpu 9 1e-3
+train_on cuda back 5
+train_on cpu back 9 --resume
+compare back cpu 9 1e-3
+
+# what the GPU has trained, the processor scores alike
+"$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cpu >"$tmp/eval_cpu.json" 2>"$tmp/eval_cpu.log" || fail "eval on the processor"
+bash "$here/simulate.sh" lazy "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cuda >"$tmp/eval_gpu.json" 2>"$tmp/eval_gpu.log" || fail "eval on the GPU"
+python3 - "$tmp" <<'P' || fail "eval differs"
+import json, sys
+def numbers(x):
+    if isinstance(x, dict): return [n for v in x.values() for n in numbers(v)]
+    if isinstance(x, list): return [n for v in x for n in numbers(v)]
+    return [x] if isinstance(x, float) else []
+a, b = (numbers(json.load(open(f"{sys.argv[1]}/eval_{d}.json"))) for d in ("cpu", "gpu"))
+assert len(a) == len(b) > 3 and all(abs(x - y) <= 1e-4 for x, y in zip(a, b)), (a, b)
+P
