@@ -34,7 +34,7 @@ typedef struct prle_cuda {
     cudnnHandle_t dnn;                /* on compute */
     cublasHandle_t blas;              /* on compute, with a workspace of its own */
     const prle_cuda_run *run;         /* device memory, of the current run */
-    size_t captured_nodes; /* kernels and copies of the last capture */
+    size_t captured_nodes;            /* kernels and copies of the last capture */
     char name[256], bus[16];          /* "NVIDIA H100 ...", "0000:01:00.0" */
 } prle_cuda;
 

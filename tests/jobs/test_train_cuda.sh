@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # test_train_cuda.sh PRLE MPIEXEC - `prle train --device cuda` on the simulator: the losses of meso4 are the processor's within 1e-3,
-# a checkpoint of one device goes on on the other, and steps in a captured graph are the steps without one.
+# on one rank and on several, whose weights are equal; a checkpoint of one device goes on on the other.
 set -euo pipefail
 # shellcheck source=train_lib.sh
 source "$(dirname "$0")/train_lib.sh"
 here=$(cd "$(dirname "$0")/.." && pwd)
 store_make
 
-# train_on DEVICE RUN STEPS [OPTION]...
+# train_on DEVICE RUN STEPS [OPTION]...; size: ranks
 train_on() {
     local device=$1 run=$2 steps=$3 start=()
     shift 3
-    [ "$device" = cpu ] || start=(bash "$here/simulate.sh" "${schedule:-lazy}")
+    [ "${size:-1}" -eq 1 ] || start=("$mpiexec" -n "$size")
+    [ "$device" = cpu ] || start+=(env CUDASIM_DEVICES="${size:-1}" bash "$here/simulate.sh" "${schedule:-lazy}")
     "${start[@]}" "$prle" train --device "$device" --net meso4 --data "$tmp/faces.h5" --run "$tmp/$run" --size 64 --batch 8 --epochs 3 \
         --max-steps "$steps" --lr 1e-3 --mask random --clip 5 --threads 1 "$@" >"$tmp/$run.log" 2>&1 || fail "$run: $*"
 }
@@ -36,10 +37,9 @@ P
 train_on cpu cpu 9
 train_on cuda gpu 9
 compare gpu cpu 9 1e-3
-for schedule in random:1; do
-    train_on cuda "$schedule" 9 --metrics-every 3
-    compare "$schedule" gpu 9 0
-done
+schedule=random:1
+train_on cuda random 9 --metrics-every 3
+compare random gpu 9 0
 schedule=lazy
 grep -q 'computing on GPU 0' "$tmp/gpu.log" || fail "no GPU was used"
 
@@ -50,6 +50,21 @@ compare there cpu 9 1e-3
 train_on cuda back 5
 train_on cpu back 9 --resume
 compare back cpu 9 1e-3
+
+# a GPU for each rank; the ragged step has a rank with one image and, on four, ranks with none
+for size in 2 4; do
+    train_on cpu "cpu$size" 9
+    train_on cuda "gpu$size" 9
+    compare "gpu$size" "cpu$size" 9 1e-3
+done
+size=1
+
+# a loss that is not finite
+if bash "$here/simulate.sh" lazy "$prle" train --device cuda --net meso4 --data "$tmp/faces.h5" --run "$tmp/nan" --size 64 --batch 8 \
+    --optim sgd --lr 100 --weight-decay 1 --max-steps 7 >"$tmp/nan.log" 2>&1; then
+    fail "a learning rate of 100 went well"
+fi
+grep -qE 'epoch 1, step [2-4]: the (loss is|gradient is not finite)' "$tmp/nan.log" || fail "no word of what is not finite"
 
 # what the GPU has trained, the processor scores alike
 "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cpu >"$tmp/eval_cpu.json" 2>"$tmp/eval_cpu.log" || fail "eval on the processor"
