@@ -1,18 +1,33 @@
 #!/usr/bin/env bash
 # test_train_cuda.sh PRLE MPIEXEC - `prle train --device cuda` on the simulator: the losses of meso4 are the processor's within 1e-3,
-# on one rank and on several, whose weights are equal; a checkpoint of one device goes on on the other.
+# on one rank and on several; a checkpoint of one device goes on on the other. Without the simulator (PRLE_CUDASIM unset): on the GPUs of
+# this machine; skipped where there is none.
 set -euo pipefail
 # shellcheck source=train_lib.sh
 source "$(dirname "$0")/train_lib.sh"
 here=$(cd "$(dirname "$0")/.." && pwd)
+n_gpus=4
+if [ -z "${PRLE_CUDASIM:-}" ]; then
+    "$prle" doctor --device cuda >"$tmp/doctor.log" 2>&1 || { echo "SKIP: no GPU"; exit 77; }
+    n_gpus=$(nvidia-smi -L | wc -l)
+fi
 store_make
+
+# on_gpu COMMAND...: on the simulator, or as it is
+on_gpu() {
+    if [ -n "${PRLE_CUDASIM:-}" ]; then
+        bash "$here/simulate.sh" "${schedule:-lazy}" "$@"
+    else
+        "$@"
+    fi
+}
 
 # train_on DEVICE RUN STEPS [OPTION]...; size: ranks
 train_on() {
     local device=$1 run=$2 steps=$3 start=()
     shift 3
-    [ "${size:-1}" -eq 1 ] || start=("$mpiexec" -n "$size")
-    [ "$device" = cpu ] || start+=(env CUDASIM_DEVICES="${size:-1}" bash "$here/simulate.sh" "${schedule:-lazy}")
+    [ "$device" = cpu ] || start=(on_gpu)
+    [ "${size:-1}" -eq 1 ] || start+=("$mpiexec" -n "$size")
     "${start[@]}" "$prle" train --device "$device" --net meso4 --data "$tmp/faces.h5" --run "$tmp/$run" --size 64 --batch 8 --epochs 3 \
         --max-steps "$steps" --lr 1e-3 --mask random --clip 5 --threads 1 "$@" >"$tmp/$run.log" 2>&1 || fail "$run: $*"
 }
@@ -52,7 +67,9 @@ train_on cpu back 9 --resume
 compare back cpu 9 1e-3
 
 # a GPU for each rank; the ragged step has a rank with one image and, on four, ranks with none
+export CUDASIM_DEVICES=4
 for size in 2 4; do
+    [ "$size" -le "$n_gpus" ] || continue
     train_on cpu "cpu$size" 9
     train_on cuda "gpu$size" 9
     compare "gpu$size" "cpu$size" 9 1e-3
@@ -60,7 +77,7 @@ done
 size=1
 
 # a loss that is not finite
-if bash "$here/simulate.sh" lazy "$prle" train --device cuda --net meso4 --data "$tmp/faces.h5" --run "$tmp/nan" --size 64 --batch 8 \
+if on_gpu "$prle" train --device cuda --net meso4 --data "$tmp/faces.h5" --run "$tmp/nan" --size 64 --batch 8 \
     --optim sgd --lr 100 --weight-decay 1 --max-steps 7 >"$tmp/nan.log" 2>&1; then
     fail "a learning rate of 100 went well"
 fi
@@ -68,7 +85,7 @@ grep -qE 'epoch 1, step [2-4]: the (loss is|gradient is not finite)' "$tmp/nan.l
 
 # what the GPU has trained, the processor scores alike
 "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cpu >"$tmp/eval_cpu.json" 2>"$tmp/eval_cpu.log" || fail "eval on the processor"
-bash "$here/simulate.sh" lazy "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cuda >"$tmp/eval_gpu.json" 2>"$tmp/eval_gpu.log" || fail "eval on the GPU"
+on_gpu "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cuda >"$tmp/eval_gpu.json" 2>"$tmp/eval_gpu.log" || fail "eval on the GPU"
 python3 - "$tmp" <<'P' || fail "eval differs"
 import json, sys
 def numbers(x):
