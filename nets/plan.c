@@ -245,6 +245,8 @@ static prle_status step_run_timed(prle_plan *plan, int i)
 
 static prle_status pack_run_timed(prle_plan *plan)
 {
+    if (plan->step_seconds != NULL)
+        PRLE_TRY(prle_device_wait(plan->device)); /* for what is not the plan's */
     const double begin = plan->step_seconds != NULL ? prle_clock_s() : 0;
 
     PRLE_TRY(plan_pack_run(plan));

@@ -74,6 +74,11 @@ for size in 2 4; do
     train_on cuda "gpu$size" 9
     compare "gpu$size" "cpu$size" 9 1e-3
 done
+if [ "$n_gpus" -ge 2 ]; then # with batch norm over all ranks they train as one does
+    size=2
+    train_on cuda sync 9 --sync-bn
+    compare sync cpu 9 1e-3
+fi
 size=1
 
 # a loss that is not finite
@@ -83,15 +88,32 @@ if on_gpu "$prle" train --device cuda --net meso4 --data "$tmp/faces.h5" --run "
 fi
 grep -qE 'epoch 1, step [2-4]: the (loss is|gradient is not finite)' "$tmp/nan.log" || fail "no word of what is not finite"
 
-# what the GPU has trained, the processor scores alike
-"$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cpu >"$tmp/eval_cpu.json" 2>"$tmp/eval_cpu.log" || fail "eval on the processor"
-on_gpu "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device cuda >"$tmp/eval_gpu.json" 2>"$tmp/eval_gpu.log" || fail "eval on the GPU"
-python3 - "$tmp" <<'P' || fail "eval differs"
+# what was trained on a GPU answers alike on both: scores of eval and predict within 1e-4, attention maps within 1e-3
+answers() { # DEVICE [COMMAND to run on it]
+    local device=$1
+    shift
+    "$@" "$prle" eval --model "$tmp/gpu" --data "$tmp/faces.h5" --json --device "$device" >"$tmp/eval_$device.json" 2>"$tmp/eval_$device.log" || fail eval
+    "$@" "$prle" predict --model "$tmp/gpu" "$tmp"/tree/test/real/r[0-4] --json --device "$device" --heatmap "$tmp/looks_$device" \
+        >"$tmp/predict_$device.json" 2>"$tmp/predict_$device.log" || fail predict
+    "$@" "$prle" cam --model "$tmp/gpu" --data "$tmp/faces.h5" -o "$tmp/cams_$device" --split val --device "$device" >"$tmp/cam_$device.log" 2>&1 ||
+        fail cam
+    "$@" "$prle" show --model "$tmp/gpu" --data "$tmp/faces.h5" --out "$tmp/show_$device" --device "$device" >"$tmp/show_$device.log" 2>&1 || fail show
+}
+answers cpu
+answers cuda on_gpu
+python3 - "$tmp" <<'P' || fail "answers differ"
 import json, sys
 def numbers(x):
-    if isinstance(x, dict): return [n for v in x.values() for n in numbers(v)]
+    if isinstance(x, dict): return [n for k, v in sorted(x.items()) for n in numbers(v)]
     if isinstance(x, list): return [n for v in x for n in numbers(v)]
     return [x] if isinstance(x, float) else []
-a, b = (numbers(json.load(open(f"{sys.argv[1]}/eval_{d}.json"))) for d in ("cpu", "gpu"))
-assert len(a) == len(b) > 3 and all(abs(x - y) <= 1e-4 for x, y in zip(a, b)), (a, b)
+for what in ("eval", "predict"):
+    a, b = (numbers(json.load(open(f"{sys.argv[1]}/{what}_{d}.json"))) for d in ("cpu", "cuda"))
+    assert len(a) == len(b) > 3 and all(abs(x - y) <= 1e-4 for x, y in zip(a, b)), (what, a, b)
 P
+h5diff -d 1e-3 "$tmp/cams_cpu/meso4.h5" "$tmp/cams_cuda/meso4.h5" /cam /cam >"$tmp/h5diff.log" 2>&1 || fail "attention maps differ"
+
+# every suite of networks runs
+on_gpu "$prle" bench train infer cam ops --device cuda --net meso4 --size 64 --batch 2 --seconds 0 --rounds 1 --dtypes f32,bf16 --ceiling \
+    >"$tmp/bench.log" 2>&1 || fail bench
+grep -q 'conv2d cudnn' "$tmp/bench.log" || fail "bench ran something else"
