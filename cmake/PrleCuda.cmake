@@ -36,7 +36,7 @@ if(PRLE_HAS_CUDA)
   # A spill is a warning of ptxas, and an error here. PTX stays readable for the simulator; -lineinfo lets it name lines.
   target_compile_options(prle_cuda_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo$<SEMICOLON>--compress-mode=none$<SEMICOLON>-Xptxas=-warn-spills,-Werror$<SEMICOLON>-Werror=all-warnings$<SEMICOLON>-Xcompiler=-Wall>)
-  target_link_libraries(prle_cuda_flags INTERFACE prle_flags CUDA::cudart CUDA::cublas ${CUDNN_LIBRARY} ${NCCL_LIBRARY})
+  target_link_libraries(prle_cuda_flags INTERFACE prle_flags prle::openmp CUDA::cudart CUDA::cublas ${CUDNN_LIBRARY} ${NCCL_LIBRARY})
 
   add_library(prle_cuda_objects OBJECT)
   target_link_libraries(prle_cuda_objects PUBLIC prle_cuda_flags)

@@ -221,6 +221,16 @@ static prle_status fed_reserve(size_t n_bytes)
     return PRLE_OK;
 }
 
+/* memcpy by all threads: one alone moves a batch slower than a small network trains on it. */
+static void copy_wide(char *to, const char *from, size_t n_bytes)
+{
+    const int64_t piece = 1 << 20, n = (int64_t)n_bytes;
+
+#pragma omp parallel for if (n > 2 * piece)
+    for (int64_t at = 0; at < n; at += piece)
+        memcpy(to + at, from + at, (size_t)(n - at < piece ? n - at : piece));
+}
+
 /* Host to GPU on the copy stream while earlier steps compute; from there to its place among the computing. */
 static prle_status cuda_feed(void *to_device, const void *from_host, size_t n_bytes)
 {
@@ -232,7 +242,7 @@ static prle_status cuda_feed(void *to_device, const void *from_host, size_t n_by
     fed *f = &gpu.fed[gpu.next_fed];
     gpu.next_fed = (gpu.next_fed + 1) % N_FED;
     PRLE_TRY(ring_take(&gpu.batches, &s));
-    memcpy(s->bytes, from_host, n_bytes);
+    copy_wide(s->bytes, from_host, n_bytes);
     PRLE_CUDA(cudaStreamWaitEvent(gpu.pub.copy, f->emptied, 0));
     PRLE_TRY(stage_send(s, f->bytes, n_bytes, gpu.pub.copy));
     PRLE_CUDA(cudaEventRecord(f->filled, gpu.pub.copy));
@@ -371,6 +381,7 @@ static prle_status device_find(int *ordinal)
     (void)cudaGetLastError();
     PRLE_CUDA(cudaDriverGetVersion(&driver));
     PRLE_CUDA(cudaRuntimeGetVersion(&runtime));
+    PRLE_CHECK(driver > 0, PRLE_ENOTSUP, "there is no NVIDIA driver on this machine, or it does not work");
     PRLE_CHECK(error != cudaErrorInsufficientDriver, PRLE_ENOTSUP,
                "the NVIDIA driver serves CUDA %d.%d, this build needs CUDA %d.%d: install a newer driver", driver / 1000,
                driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);

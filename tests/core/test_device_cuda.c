@@ -217,6 +217,7 @@ static void test_errors(void **state)
     assert_fails(PRLE_CUBLAS_STATUS(7), PRLE_ECUDA, "7: ");
     prle_cuda_close();
     assert_fails(prle_cuda_get(&cuda), PRLE_ECUDA, "no GPU is open");
+    unsetenv("CUDA_VISIBLE_DEVICES"); /* where one GPU is shown, every rank takes that one */
     assert_fails(prle_cuda_open(99), PRLE_EINVAL, "rank 99 of this machine has no GPU");
     assert_ok(prle_cuda_open(0));
 }

@@ -1,5 +1,6 @@
 /* device.c - what the program may ask about its GPU. The answers come from the description that cuDNN plans with: a file of
- * devices/, named by CUDASIM_DEVICE_JSON. CUDASIM_DEVICES: how many there are (default 1; 0: none; -1: no driver either). */
+ * devices/, named by CUDASIM_DEVICE_JSON. CUDASIM_DEVICES: how many there are (default 1; 0: none; -1: no driver either;
+ * -2: one that is too old). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,9 @@ SIM_API cudaError_t cudaGetDevice(int *out)
 
 SIM_API cudaError_t cudaDriverGetVersion(int *out)
 {
-    *out = device_count() < 0 ? 0 : json_int("driverVer");
+    const int n = device_count();
+
+    *out = n == -1 ? 0 : n == -2 ? 12040 : json_int("driverVer");
     return cudaSuccess;
 }
 

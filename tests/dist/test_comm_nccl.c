@@ -225,15 +225,11 @@ int main(int argc, char **argv)
 
     ranks_begin();
     const prle_status st = prle_cuda_open(argc > 1 && strcmp(argv[1], "shared") == 0 ? 0 : world->local_rank);
-    if (st != PRLE_OK && !gpu_counts(&counts)) {
-        fprintf(stderr, "SKIP: %s\n", prle_error_message());
-        return prle_dist_end(world, 77);
-    }
     if (st != PRLE_OK)
         fprintf(stderr, "%s\n", prle_error_message());
     if (prle_comm_agree(world, st, "GPU") != PRLE_OK) {
         prle_cuda_close();
-        return prle_dist_end(world, 3);
+        return prle_dist_end(world, gpu_counts(&counts) ? 3 : 77); /* skipped where there are not enough */
     }
     if (argc > 1)
         return trouble_run(argv[1]);

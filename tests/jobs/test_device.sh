@@ -72,7 +72,8 @@ if [ -n "${PRLE_CUDASIM:-}" ]; then
     simulated=(env LD_LIBRARY_PATH="$PRLE_CUDASIM_DRIVER" LD_PRELOAD="$PRLE_CUDASIM" CUDASIM_DEVICE_JSON="$here/cudasim/devices/h100.json")
     expect 2 'NVIDIA driver, but no GPU' "${simulated[@]}" CUDASIM_DEVICES=0 "${cuda[@]}"
     expect 0 'computing on the processor: there is an NVIDIA driver, but no GPU' "${simulated[@]}" CUDASIM_DEVICES=0 "${auto[@]}"
-    expect 2 'install a newer driver' "${simulated[@]}" CUDASIM_DEVICES=-1 "${cuda[@]}"
+    expect 2 'no NVIDIA driver on this machine, or it does not work' "${simulated[@]}" CUDASIM_DEVICES=-1 "${cuda[@]}"
+    expect 2 'driver serves CUDA 12.4, this build needs CUDA 1.*: install a newer driver' "${simulated[@]}" CUDASIM_DEVICES=-2 "${cuda[@]}"
     expect 0 'computing on GPU 0, .*H100' "${simulate[@]}" "$prle" doctor --device cuda
     grep -q 'cudnn .*9\.' "$work/out" || { echo "FAILED: doctor does not say cuDNN's version"; failed=$((failed + 1)); }
 fi

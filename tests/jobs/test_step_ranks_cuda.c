@@ -69,12 +69,12 @@ int main(void)
     cudasim_counts counts;
 
     ranks_begin();
-    const prle_status st = prle_cuda_open(world->local_rank);
-    if (st != PRLE_OK && !gpu_counts(&counts)) {
-        fprintf(stderr, "SKIP: %s\n", prle_error_message());
-        return prle_dist_end(world, 77);
+    if (prle_comm_agree(world, prle_cuda_open(world->local_rank), "GPU") != PRLE_OK) {
+        fprintf(stderr, "%s\n", prle_error_message());
+        prle_cuda_close();
+        return prle_dist_end(world, gpu_counts(&counts) ? 1 : 77); /* skipped where there are not enough */
     }
-    if (prle_comm_agree(world, st, "GPU") != PRLE_OK || prle_device_comm(prle_cuda_device(), &gpus, world) != PRLE_OK) {
+    if (prle_device_comm(prle_cuda_device(), &gpus, world) != PRLE_OK) {
         fprintf(stderr, "%s\n", prle_error_message());
         return prle_dist_end(world, 1);
     }
