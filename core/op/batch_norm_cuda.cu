@@ -1,6 +1,8 @@
 /* batch_norm_cuda.cu - batch normalisation: two sweeps over the image each way, with a small kernel between them that puts
  * together what blocks have left, in double and in a fixed order.
  *
+ * The second sweep goes from the last row to the first: what the first one read last is still in the second cache.
+ *
  * Statistics are as exact as the elements: a thread takes ROWS values at a time about their own mean, and means and squares are
  * joined pairwise (Chan, Golub, LeVeque 1979) within the thread, within the block, between blocks. */
 #include "core/op/util_cuda.cuh"
@@ -296,7 +298,7 @@ static __global__ void apply(T *y, const T *x, const T *r, prle_cuda_norm norm, 
     channels(mean, norm.mean, c);
     channels(scale, norm.scale, c);
     channels(shift, norm.shift, c);
-    for (int64_t row = tile_row(); row < rows; row += tile_step()) {
+    for (int64_t row = rows - 1 - tile_row(); row >= 0; row -= tile_step()) {
         float v[N], add[N] = {0};
         load(v, x + row * C + c);
         if (r != NULL)
@@ -489,7 +491,7 @@ static __global__ void input_gradient(T *dx, T *dr, gradient<T> g, prle_cuda_nor
         channels(slope, slopes, c);
         channels(offset, offsets, c);
     }
-    for (int64_t row = tile_row(); row < rows; row += tile_step()) {
+    for (int64_t row = rows - 1 - tile_row(); row >= 0; row -= tile_step()) {
         float centred[N], d[N];
         gated(centred, d, g, of, row * C + c);
         if (dr != NULL)

@@ -116,7 +116,7 @@ static int check(const convs *all, const char *device, const char *json, const c
 
         desc.memory = strcmp(type, "bf16") == 0 ? PRLE_BF16 : PRLE_F32;
         prle_error_clear();
-        if (prle_conv2d_cudnn_plan(&desc, pass, &wishes, &plan) != PRLE_OK) {
+        if (prle_conv2d_cudnn_plan(&desc, pass, false, &wishes, &plan) != PRLE_OK) {
             printf("NO PLAN: %s %s %s, %s of %s: %s\n", device, type, pass_names[pass], all->name[i],
                    prle_shape_print(&desc.in[0], shape), prle_error_message());
             failed++;
