@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/hd.h"
+
 /** The coefficients (i, j) of a two-dimensional DCT with low <= i + j <= high. */
 typedef struct prle_band {
     double low, high;
@@ -22,7 +24,7 @@ typedef struct prle_bands {
     prle_band band[PRLE_MAX_BANDS];
 } prle_bands;
 
-static inline bool prle_band_has(prle_band band, int64_t i, int64_t j)
+PRLE_HD static inline bool prle_band_has(prle_band band, int64_t i, int64_t j)
 {
     return (double)(i + j) >= band.low && (double)(i + j) <= band.high;
 }

@@ -3,13 +3,13 @@
 #include "core/op/act_math.h"
 #include "core/op/band.h"
 
-static inline real band_gain(prle_band band, int64_t i, int64_t j, real w)
+PRLE_HD static inline real band_gain(prle_band band, int64_t i, int64_t j, real w)
 {
     return (real)prle_band_has(band, i, j) + (2 * act_sigmoid(w) - 1);
 }
 
 /* d gain / d w */
-static inline real band_gain_slope(real w)
+PRLE_HD static inline real band_gain_slope(real w)
 {
     const real s = act_sigmoid(w);
 

@@ -184,9 +184,11 @@ static void node_deinit(node *n)
         prle_free(n->in[i]);
         prle_free(n->din[i]);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++) {
         prle_free(n->param[i]);
         prle_free(n->dparam[i]);
+    }
+    for (int i = 0; i < 2; i++) {
         prle_free(n->stats[i]);
         prle_free(n->stats_after[i]);
         device_free(n->gpu_stats[i]);
@@ -275,6 +277,9 @@ static const prle_op_impl *impl_of(const node *n)
     return impl;
 }
 
+/* Gradients of parameters come in a pass of their own. */
+static bool has_weights(const node *n) { return n->desc.kind == PRLE_OP_CONV2D || n->desc.kind == PRLE_OP_LINEAR; }
+
 /* The tensors that a pass reads and writes. */
 static int args_make(node *n, prle_op_pass pass, prle_op_plan *plan, prle_op_args *args, result *results)
 {
@@ -289,7 +294,7 @@ static int args_make(node *n, prle_op_pass pass, prle_op_plan *plan, prle_op_arg
     for (int i = 0; i < n->desc.n_params; i++) {
         args->param[i] = device_with(&plan->param[i], n->param[i]);
         if ((pass == PRLE_PASS_WEIGHTS && (i == 0 || !n->no_dparam)) ||
-            (pass == PRLE_PASS_BACKWARD && n->desc.kind == PRLE_OP_BATCH_NORM && !n->no_dparam))
+            (pass == PRLE_PASS_BACKWARD && !has_weights(n) && !n->no_dparam))
             add_result(results, &n_results, &args->dparam[i], &plan->dparam[i], n->dparam[i], i == 0 ? "dparam" : "dparam[1]");
     }
     if (forward)
@@ -336,7 +341,7 @@ static void run_pass(node *n, prle_op_pass pass)
     const prle_op_impl *impl = impl_of(n);
     prle_op_plan plan = plan_entry(n, pass);
     prle_op_args args = {.info = &n->info, .saved = n->saved, .stats = {n->gpu_stats[0], n->gpu_stats[1]}};
-    result results[8];
+    result results[PRLE_OP_MAX_IN + PRLE_OP_MAX_PARAMS + 1];
 
     reference(n, pass);
     prle_error_clear();
@@ -389,7 +394,7 @@ static void node_check(node *n)
     run_pass(n, PRLE_PASS_FORWARD);
     if (!n->inference)
         run_pass(n, PRLE_PASS_BACKWARD);
-    if (!n->inference && (n->desc.kind == PRLE_OP_CONV2D || n->desc.kind == PRLE_OP_LINEAR))
+    if (!n->inference && has_weights(n))
         run_pass(n, PRLE_PASS_WEIGHTS);
     node_deinit(n);
 }
@@ -985,6 +990,76 @@ static void test_dropout(void **state)
     BOTH(dropout_all);
 }
 
+/* ---- F3-Net's spectra ---- */
+
+static void dct_all(void)
+{
+    static const prle_shape shapes[] = {{4, {2, 3, 16, 16}}, {4, {1, 1, 7, 13}}, {4, {3, 2, 1, 5}}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int inverse = 0; inverse < 2; inverse++) {
+            const prle_op_desc desc = {.n_in = 1, .in = {shapes[i]}, .u.dct = {.inverse = inverse != 0}};
+            node n;
+
+            node_init(&n, "dct", PRLE_OP_DCT, &desc);
+            node_check(&n);
+        }
+}
+static void test_dct(void **state)
+{
+    (void)state;
+    BOTH(dct_all);
+}
+
+static void band_filter_all(void)
+{
+    static const prle_shape shapes[] = {{4, {2, 3, 16, 16}}, {4, {1, 1, 7, 7}}, {4, {3, 2, 19, 19}}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const prle_op_desc desc = {.n_in = 1, .in = {shapes[i]}, .u.band_filter.bands = {3, {{0, 5}, {5, 11}, {0, 64}}}};
+        node n;
+
+        node_init(&n, "band_filter", PRLE_OP_BAND_FILTER, &desc);
+        n.no_din = i == 1;
+        n.no_dparam = i == 2;
+        node_check(&n);
+    }
+}
+static void test_band_filter(void **state)
+{
+    (void)state;
+    BOTH(band_filter_all);
+}
+
+static void local_spectrum_all(void)
+{
+    static const struct {
+        prle_shape in;
+        int64_t window, stride, pad;
+    } cases[] = {{{4, {2, 3, 20, 24}}, 10, 2, 4}, {{4, {1, 3, 13, 11}}, 5, 3, 1}, {{4, {2, 3, 9, 9}}, 4, 1, 0}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const prle_op_desc desc = {.n_in = 1,
+                                   .in = {cases[i].in},
+                                   .u.local_spectrum = {.window = cases[i].window,
+                                                        .stride = cases[i].stride,
+                                                        .pad = cases[i].pad,
+                                                        .bands = {3, {{0, 2}, {2, 4}, {3, 18}}}}};
+        node n;
+
+        node_init(&n, "local_spectrum", PRLE_OP_LOCAL_SPECTRUM, &desc);
+        for (int64_t k = 0; k < prle_shape_count(&desc.in[0]) / 2 && i == 0; k++) /* the first picture is flat: all is rounding */
+            n.in[0][k] = 0.25;
+        n.no_din = i == 0; /* where a coefficient is nothing but rounding its slope is any number */
+        node_check(&n);
+    }
+}
+static void test_local_spectrum(void **state)
+{
+    (void)state;
+    BOTH(local_spectrum_all);
+}
+
 /* ---- refusals ---- */
 
 static void test_refusals(void **state)
@@ -1025,6 +1100,9 @@ int main(void)
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_flatten),
         cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_dct),
+        cmocka_unit_test(test_band_filter),
+        cmocka_unit_test(test_local_spectrum),
         cmocka_unit_test(test_refusals),
     };
 
