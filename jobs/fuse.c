@@ -87,6 +87,7 @@ static prle_status run(void *args, const prle_job *job)
     prle_fuse_report report;
 
     stage.threads = job->threads;
+    stage.device = job->device;
     PRLE_TRY_OUT(prle_watchdog_begin(job->world, a->deadline));
     PRLE_TRY_OUT(prle_stop_begin());
     PRLE_TRY_OUT(prle_fuse_run(&stage, job->world, &report));
@@ -108,7 +109,7 @@ const prle_command prle_command_fuse = {
              .description =
                  "Joins the attention maps of several detectors into one primary region per image and stores its order, "
                  "so that training can hide any share of it. All in integers: the result is the same for any number of "
-                 "ranks and threads. Work goes in units of 64 images, shared over the ranks of mpirun or srun and "
+                 "ranks and threads, and on a GPU. Work goes in units of 64 images, shared over the ranks of mpirun or srun and "
                  "committed one by one: kill it at any time and run it again. Prints how much of the images the regions "
                  "cover, and warns when more than 5 % of them are empty, or when members' maps are of different methods, targets "
                  "or scores.",
@@ -119,5 +120,6 @@ const prle_command prle_command_fuse = {
     .args_bytes = sizeof(fuse_args),
     .defaults = &defaults,
     .distributed = true,
+    .computes = true,
     .run = run,
 };

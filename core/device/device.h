@@ -40,6 +40,7 @@ typedef struct prle_device {
     int steps_ahead; /* training steps worth queueing before their results are read; 1 where nothing is queued */
     const struct prle_learn_ops *learn; /* training (nets/learn_impl.h); NULL: in the host's memory, or not at all */
     /* What stages do on this device in their own way; NULL: as on the processor. */
+    const struct prle_cam_maps_ops *cam;    /* cam/maps.h */
     const struct prle_fuse_batch_ops *fuse; /* fusion/batch.h */
 } prle_device;
 

@@ -366,6 +366,7 @@ static const prle_device device = {.name = "cuda",
                                    .steps_ahead = STEPS_AHEAD,
                                    .learn = &prle_cuda_learn,
                                    .comm_create = prle_cuda_comm_create,
+                                   .cam = &prle_cuda_cam_maps,
                                    .fuse = &prle_cuda_fuse_batch};
 
 const prle_device *prle_cuda_device(void) { return &device; }

@@ -69,7 +69,8 @@ const prle_device *prle_cuda_device(void);
 /** The device's operators, best first, ends with NULL: core/op/impls_cuda.c. */
 extern const prle_op_impl *const prle_cuda_impls[];
 
-/** prle_device.fuse: fusion/batch_cuda.c. */
+/** prle_device.cam: cam/maps_cuda.c; prle_device.fuse: fusion/batch_cuda.c. */
+extern const struct prle_cam_maps_ops prle_cuda_cam_maps;
 extern const struct prle_fuse_batch_ops prle_cuda_fuse_batch;
 
 /** Images channels-last: [B,H,W,C] in memory for the shape [B,C,H,W]. */
