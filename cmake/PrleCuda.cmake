@@ -62,7 +62,7 @@ function(prle_cuda_plugin)
   if(PRLE_HAS_CUDA)
     add_library(prle_cuda SHARED core/device/plugin_cuda.c $<TARGET_OBJECTS:prle_cuda_objects>)
     set_source_files_properties(core/device/plugin_cuda.c PROPERTIES COMPILE_DEFINITIONS "PRLE_GIT_REVISION=\"${PRLE_REVISION}\"")
-    set_target_properties(prle_cuda PROPERTIES LINKER_LANGUAGE C LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} INSTALL_RPATH "$ORIGIN"
+    set_target_properties(prle_cuda PROPERTIES LINKER_LANGUAGE C LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON
       LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/prle_cuda.map)
     target_link_libraries(prle_cuda PRIVATE prle_cuda_flags prle_shared)
     target_link_options(prle_cuda PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/prle_cuda.map -Wl,--no-undefined)

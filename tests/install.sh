@@ -23,4 +23,8 @@ flags=$(PKG_CONFIG_PATH="$(dirname "$(find "$prefix" -name prle.pc)")" pkg-confi
 # shellcheck disable=SC2086
 gcc "$folder/user.c" -o "$folder/user" $flags -Wl,-rpath,"$(dirname "$(find "$prefix" -name libprle.so)")"
 [ "$("$folder/user")" = 23512130 ]
+if [ -e build/dev/tests/cudasim/libcudasim.so ]; then # built where the CUDA toolkit is: the plugin was installed too, and opens
+    PRLE_CUDASIM=$PWD/build/dev/tests/cudasim/libcudasim.so PRLE_CUDASIM_DRIVER=$PWD/build/dev/tests/cudasim/driver \
+        bash tests/simulate.sh lazy "$prefix/bin/prle" doctor --device cuda >/dev/null
+fi
 echo "installed prle, libprle.so, headers and prle.pc work"

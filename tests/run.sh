@@ -45,7 +45,7 @@ TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp exitcode=66 history_size=7" OMP_
     -R '^(threads|threads_on|hdf5|loader|watchdog|comm_2|grad_sum_2|units_2|stop_2|stage_1)$' | tail -n 3
 
 step "installation"
-cmake --preset release >/dev/null && cmake --build --preset release >/dev/null
+cmake --preset release -DPRLE_CUDA_ARCHITECTURES=80-virtual >/dev/null && cmake --build --preset release >/dev/null
 rm -rf build/installed
 cmake --install build/release --prefix "$PWD/build/installed" >/dev/null
 bash tests/install.sh build/installed
