@@ -51,14 +51,17 @@ def randomise(model):
             t.copy_(0.1 * torch.randn(t.shape, generator=generator))
         elif name.endswith("running_var"):
             t.copy_(0.75 + 0.5 * torch.rand(t.shape, generator=generator))
+        elif "_xcep.fc." in name:
+            t.zero_()  # F3-Net never reads it, and an export has zeros there
     return model.eval()
 
 
 def picture(path, size):
-    """RGB noise that is smooth enough to be a picture; returns what a network sees of it."""
+    """RGB noise that is smooth enough to be a picture, and nowhere flat: spectra of flat windows are logarithms of rounding errors.
+    Returns what a network sees of it."""
     rng = np.random.default_rng(3)
-    coarse = rng.integers(0, 256, (size // 8, size // 8, 3))
-    pixels = np.kron(coarse, np.ones((8, 8, 1), int)).astype(np.uint8)
+    coarse = rng.integers(0, 224, (size // 8, size // 8, 3))
+    pixels = (np.kron(coarse, np.ones((8, 8, 1), int)) + rng.integers(0, 32, (size // 8 * 8, size // 8 * 8, 3))).astype(np.uint8)
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)) +
@@ -101,7 +104,8 @@ def files_of(model, folder, whole):
     yield folder / "legacy.pth", state
     half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in state.items()}
     torch.save({"model": half}, folder / "bf16.pth")
-    yield folder / "bf16.pth", {k: v.float() if v.is_floating_point() else v for k, v in half.items()}
+    exact = lambda k, v: not v.is_floating_point() or k.rsplit(".")[-1] in models.CONSTANTS  # what is constant need not be read
+    yield folder / "bf16.pth", {k: state[k] if exact(k, v) else v.float() for k, v in half.items()}
     if safetensors:
         safetensors.torch.save_file(state, folder / "all.safetensors")
         yield folder / "all.safetensors", state
@@ -152,7 +156,7 @@ def main():
             first = {"xception": "cadene", "efficientnet_b4": "lukemelas", "f3net": "f3net"}
             names = next((v for k, v in first.items() if net.startswith(k)), "torchvision")
             try:
-                model = models.build(net, 2)
+                model = models.build(net, 2).float()
             except (KeyError, AttributeError, TypeError):
                 print(f"--  {net}: models.py does not build it")
                 continue
