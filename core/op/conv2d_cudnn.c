@@ -1,7 +1,7 @@
 /* conv2d_cudnn.c - convolution by cuDNN: images and kernels channels last, in f32 or bf16, sums in f32.
  *
  * What is fused behind a convolution (bias, residual, activation) is a kernel of ours. With PRLE_CONV_FUSED=1 in the environment
- * cuDNN takes it along in inference where it has an engine for the whole (bias, residual, relu; not in exact f32): the image is
+ * cuDNN takes it along in inference where it has an engine for the whole (bias, residual, relu): the image is
  * written once, but by another engine than it prefers for the convolution alone, and one that it compiles first, for a second
  * each.
  *

@@ -548,17 +548,22 @@ static void conv2d_all(void)
         if (is_mine(i))
             conv2d_check(i);
 }
-/* cuDNN takes along what follows, where it can: not in exact f32. */
+/* cuDNN takes along what follows, where it can. */
 static void test_conv2d_fused(void **state)
 {
     (void)state;
+    cudasim_traffic ours;
+
     assert_int_equal(setenv("PRLE_CONV_FUSED", "1", 1), 0);
     for (int i = 0; i < N_CONV_CASES; i += 5)
         for (int variant = 0; variant < 4 && is_mine(i); variant++) {
             conv_case c = conv_cases[i];
             c.bias = true;
             memory = variant == 3 ? PRLE_F32 : PRLE_BF16;
+            gpu_counts_reset();
             conv_fused_check(&c, variant % 2 == 0 ? PRLE_ACT_RELU : PRLE_ACT_NONE, variant >= 2);
+            if (i == 0 && gpu_traffic("epilogue", &ours)) /* an ordinary convolution, for which cuDNN has an engine */
+                assert_int_equal(ours.launches, 0);
         }
     assert_int_equal(unsetenv("PRLE_CONV_FUSED"), 0);
 }
