@@ -286,7 +286,7 @@ static void test_frozen(void **state)
 {
     (void)state;
     for (int i = 0; prle_net_name(i) != NULL; i++)
-        if (is_wanted(prle_net_name(i), "xception,resnet50,efficientnet_b4,vgg16,meso4"))
+        if (is_wanted(prle_net_name(i), "xception,resnet50,efficientnet_b4,f3net,vgg16,meso4"))
             f32_check(prle_net_name(i), false);
 }
 
@@ -294,7 +294,7 @@ static void test_training(void **state)
 {
     (void)state;
     for (int i = 0; prle_net_name(i) != NULL; i++)
-        if (is_wanted(prle_net_name(i), "xception,resnet50,efficientnet_b4,meso4"))
+        if (is_wanted(prle_net_name(i), "xception,resnet50,efficientnet_b4,f3net,meso4"))
             f32_check(prle_net_name(i), true);
 }
 
