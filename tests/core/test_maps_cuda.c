@@ -205,16 +205,17 @@ static void test_mean_and_normalise(void **state)
         mean_check(2, sides[k], 50 + (uint64_t)k);
 }
 
-/* One map with a value that is not finite stays as it is; the others do not care. A constant one becomes 0. */
+/* One map with a value that is not finite stays as it is; the others do not care. A constant one becomes 0; one whose range fits
+ * no double is no different. */
 static void test_not_finite(void **state)
 {
-    enum { N = 5, PIXELS = 300 };
+    enum { N = 6, PIXELS = 300 };
     static double map[N][PIXELS], got[N][PIXELS];
 
     (void)state;
     for (int i = 0; i < N; i++)
         for (int p = 0; p < PIXELS; p++)
-            map[i][p] = i == 4 ? 3 : p;
+            map[i][p] = i == 4 ? 3 : i == 5 ? (p - 150) * 1e306 : p;
     map[1][299] = (double)NAN;
     map[2][0] = (double)INFINITY;
     map[3][150] = (double)NAN;
@@ -224,6 +225,8 @@ static void test_not_finite(void **state)
     for (int i = 1; i < 4; i++)
         assert_memory_equal(got[i], map[i], sizeof got[i]);
     assert_true(got[0][0] == 0 && got[0][299] == 1 && got[4][0] == 0 && got[4][299] == 0);
+    assert_ok(prle_attention_normalise(map[5], 1, PIXELS));
+    assert_memory_equal(got[5], map[5], sizeof got[5]);
     gpu_free(maps);
 }
 

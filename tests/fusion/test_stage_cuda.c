@@ -57,10 +57,47 @@ static void test_given_up(void **state)
     ops->destroy(batch);
 }
 
+/* Stretches submitted one after another, units without end: none writes where another is still copied from. */
+static void test_overlap(void **state)
+{
+    enum { IMAGES = 64, SIDE = 8, ROUNDS = 20 };
+    const prle_fuse_native native[1] = {{2, 2}};
+    const prle_fuse_batch_desc desc = {
+        .opts = PRLE_FUSE_OPTS_DEFAULT, .T = 1, .H = SIDE, .W = SIDE, .native = native, .max_images = IMAGES, .threads = 1};
+    const prle_fuse_batch_ops *ops[2] = {prle_fuse_batch_ops_of(prle_device_cpu()), prle_fuse_batch_ops_of(prle_cuda_device())};
+    prle_rng rng = prle_rng_make(8, 0, 0, PRLE_RNG_TEST);
+    prle_fuse_result result[2];
+    void *batch[2] = {NULL, NULL};
+
+    (void)state;
+    for (int k = 0; k < 2; k++)
+        assert_ok(ops[k]->create(&batch[k], &desc));
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < IMAGES; i++) {
+            float map[4];
+            const float *maps[1] = {map};
+            for (int p = 0; p < 4; p++)
+                map[p] = (float)prle_rng_uniform(&rng);
+            for (int k = 0; k < 2; k++)
+                assert_ok(ops[k]->put(batch[k], 0, i, maps));
+        }
+        for (int k = 0; k < 2; k++) {
+            for (int64_t at = 0; at < IMAGES; at += ops[k]->stretch)
+                assert_ok(ops[k]->submit(batch[k], at, ops[k]->stretch));
+            assert_ok(ops[k]->wait(batch[k], &result[k]));
+        }
+        assert_memory_equal(result[1].rank, result[0].rank, IMAGES * SIDE * SIDE * sizeof *result[0].rank);
+        assert_memory_equal(result[1].attention, result[0].attention, IMAGES * SIDE * SIDE);
+        assert_memory_equal(result[1].area, result[0].area, IMAGES * sizeof *result[0].area);
+    }
+    for (int k = 0; k < 2; k++)
+        ops[k]->destroy(batch[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_stage, folder_make, folder_remove),
-                                       cmocka_unit_test(test_given_up)};
+                                       cmocka_unit_test(test_given_up), cmocka_unit_test(test_overlap)};
 
     GPU_TESTS_RUN(tests);
 }
