@@ -1,5 +1,6 @@
 /* test_op_cuda_bytes.c - what the operators' kernels move through global memory, counted by the simulator: at most 1.2 x the
  * least that kernels_cuda.h states beside each. Images of 2 x 33 x 35 pixels with 64 channels, in either element type. */
+#include "core/op/band_cuda.h"
 #include "core/op/kernels_cuda.h"
 #include "tests/gpu.h"
 
@@ -157,11 +158,40 @@ static void test_images(void **state)
     }
 }
 
+/* F3-Net's: two pictures of 64 x 64, four bands; parameters and the matrix come on top of the images. */
+static void test_spectra(void **state)
+{
+    (void)state;
+    enum { S = 64, IN = 2 * 3 * S * S, BANDS = 4, PLACES = 32 };
+    float *w = zeros(2 * BANDS * S * S * sizeof(float)), *x = zeros(IN * sizeof(float)), *y = zeros(BANDS * IN * sizeof(float)),
+          *dx = zeros(IN * sizeof(float));
+    prle_cuda_band_filter filter = {.bands = {BANDS, {{0, 9}, {9, 20}, {20, 64}, {0, 126}}}, .B = 2, .C = 3, .H = S, .W = S};
+    prle_cuda_spectrum spectrum = {.attrs = {.window = 10, .stride = 2, .pad = 4, .bands = filter.bands},
+                                   .B = 2,
+                                   .H = S,
+                                   .W = S,
+                                   .P = PLACES,
+                                   .Q = PLACES,
+                                   .D = zeros(100 * sizeof(double))};
+
+    for (int m = 0; m < BANDS; m++) {
+        filter.w[m] = spectrum.w[m] = w + m * S * S;
+        filter.dw[m] = spectrum.dw[m] = w + (BANDS + m) * S * S;
+    }
+    void *scratch = zeros(prle_local_spectrum_cuda_scratch(&spectrum));
+    MOVES("filter", ((1 + BANDS) * IN + BANDS * S * S) * sizeof(float), prle_band_filter_cuda(y, x, &filter, stream()));
+    MOVES("filter", ((2 + BANDS) * IN + 2 * BANDS * S * S) * sizeof(float),
+          prle_band_filter_backward_cuda(dx, x, y, &filter, stream()));
+    MOVES("forward", (IN + 2 * BANDS * PLACES * PLACES) * sizeof(float),
+          prle_local_spectrum_cuda(y, x, &spectrum, scratch, stream()));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_reorder, pool_free), cmocka_unit_test_teardown(test_elements, pool_free),
-        cmocka_unit_test_teardown(test_norm, pool_free), cmocka_unit_test_teardown(test_images, pool_free)};
+        cmocka_unit_test_teardown(test_norm, pool_free), cmocka_unit_test_teardown(test_images, pool_free),
+        cmocka_unit_test_teardown(test_spectra, pool_free)};
 
     GPU_TESTS_RUN(tests);
 }
