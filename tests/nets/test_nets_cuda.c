@@ -213,7 +213,7 @@ static double stats_compare(const run *r, const run *exact)
 
 typedef struct outcome {
     distances cpu, gpu;
-    double loss_off, stats_off;
+    double loss_off, cpu_loss_off, stats_off;
 } outcome;
 
 static outcome net_try(const char *net, prle_dtype dtype, bool batch_stats)
@@ -230,12 +230,13 @@ static outcome net_try(const char *net, prle_dtype dtype, bool batch_stats)
     const outcome o = {.cpu = grads_compare(&cpu, &exact),
                        .gpu = grads_compare(&gpu, &exact),
                        .loss_off = fabs(gpu.loss - exact.loss) / fabs(exact.loss),
+                       .cpu_loss_off = fabs(cpu.loss - exact.loss) / fabs(exact.loss),
                        .stats_off = stats_compare(&gpu, &exact)};
 
-    printf("%-16s %-4s %s: gradients off by median %.1e (CPU %.1e), worst %.1e (CPU %.1e) %s; loss %.1e, stats %.1e; %.1f + %.1f "
-           "s\n",
+    printf("%-16s %-4s %s: gradients off by median %.1e (CPU %.1e), worst %.1e (CPU %.1e) %s; loss %.1e (CPU %.1e), stats "
+           "%.1e; %.1f + %.1f s\n",
            net, prle_dtype_name(dtype), batch_stats ? "training" : "frozen  ", o.gpu.median, o.cpu.median, o.gpu.worst,
-           o.cpu.worst, o.gpu.worst_name, o.loss_off, o.stats_off, middle - begin, prle_clock_s() - middle);
+           o.cpu.worst, o.gpu.worst_name, o.loss_off, o.cpu_loss_off, o.stats_off, middle - begin, prle_clock_s() - middle);
     fflush(stdout);
     assert_memory_equal(gpu.model->counters, cpu.model->counters,
                         (size_t)cpu.model->graph->n_counters * sizeof *cpu.model->counters);
@@ -246,13 +247,15 @@ static outcome net_try(const char *net, prle_dtype dtype, bool batch_stats)
     return o;
 }
 
-/* The bars of the project for f32. */
+/* The bars of the project for f32. Where a batch of two pixels is normalised, the processor's f32 loss can be further off than
+ * 1e-4. */
 static void f32_check(const char *net, bool batch_stats)
 {
     const outcome o = net_try(net, PRLE_F32, batch_stats);
 
-    if (!(o.loss_off <= 1e-4 && o.stats_off <= 1e-4))
-        fail_msg("%s: loss off by %g, statistics by %g", net, o.loss_off, o.stats_off);
+    if (!(o.loss_off <= fmax(1e-4, 2 * o.cpu_loss_off) && o.stats_off <= 1e-4))
+        fail_msg("%s: loss off by %g (the processor's f32 by %g), statistics by %g", net, o.loss_off, o.cpu_loss_off,
+                 o.stats_off);
     if (batch_stats && !(o.gpu.median <= 2 * o.cpu.median))
         fail_msg("%s: gradients are off by %g in the median, the processor's f32 by %g", net, o.gpu.median, o.cpu.median);
     if (!batch_stats && !(o.gpu.worst <= 5e-3))
