@@ -7,8 +7,8 @@ extern "C" {
 #endif
 
 /**
- * From here on SIGUSR1 and SIGTERM only set this process's flag. mpirun and srun pass both on to every rank. Calls nest. A
- * command begins and does not end: a signal that comes when its work is done must not make a killed run of it.
+ * From here on SIGUSR1 and SIGTERM only set this process's flag. mpirun and srun pass both on to every rank. Calls nest.
+ * jobs/main.c begins for a command and does not end: a signal that comes when its work is done must not make a killed run of it.
  */
 PRLE_NODISCARD prle_status prle_stop_begin(void);
 

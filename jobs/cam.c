@@ -6,7 +6,6 @@
 #include "augment/loader.h"
 #include "cam/stage.h"
 #include "core/json.h"
-#include "dist/stop.h"
 #include "dist/watchdog.h"
 #include "jobs/command.h"
 #include "nets/checkpoint.h"
@@ -107,7 +106,6 @@ static prle_status run(void *args, const prle_job *job)
     uint64_t hash = 0;
 
     PRLE_TRY_OUT(prle_watchdog_begin(job->world, a->deadline));
-    PRLE_TRY_OUT(prle_stop_begin());
     PRLE_TRY_OUT(prle_faces_open(a->data, &faces));
     PRLE_TRY_OUT(prle_model_load(&model, &info, &hash, a->model, a->common.dtype));
     PRLE_TRY_OUT(prle_model_place(model, job->device));
@@ -140,6 +138,7 @@ const prle_command prle_command_cam = {
     .args_bytes = sizeof(cam_args),
     .defaults = &defaults,
     .distributed = true,
+    .stops = true,
     .computes = true,
     .run = run,
 };

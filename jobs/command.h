@@ -18,6 +18,7 @@ typedef struct prle_command {
     size_t args_bytes;     /* of the command's options struct, whose FIRST member is `prle_common common` */
     const void *defaults;  /* &(const x_args){.common = PRLE_COMMON_DEFAULT, ...} */
     bool distributed;      /* joins the ranks that mpirun or srun started */
+    bool stops;            /* looks at prle_stop_pending: asked to by a signal, it ends early, with exit code 75 */
     bool computes;         /* on job->device, which --device chooses */
     /* args: the filled struct, common options already applied. Rank 0 prints the answer to stdout; main prints errors. */
     prle_status (*run)(void *args, const prle_job *job);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "core/json.h"
-#include "dist/stop.h"
 #include "dist/watchdog.h"
 #include "fusion/stage.h"
 #include "jobs/command.h"
@@ -89,7 +88,6 @@ static prle_status run(void *args, const prle_job *job)
     stage.threads = job->threads;
     stage.device = job->device;
     PRLE_TRY_OUT(prle_watchdog_begin(job->world, a->deadline));
-    PRLE_TRY_OUT(prle_stop_begin());
     PRLE_TRY_OUT(prle_fuse_run(&stage, job->world, &report));
     if (job->world->rank == 0 && a->common.json)
         PRLE_TRY_OUT(report_print_json(a, &report));
@@ -120,6 +118,7 @@ const prle_command prle_command_fuse = {
     .args_bytes = sizeof(fuse_args),
     .defaults = &defaults,
     .distributed = true,
+    .stops = true,
     .computes = true,
     .run = run,
 };

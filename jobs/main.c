@@ -10,6 +10,7 @@
 #include "core/threads.h"
 #include "core/version.h"
 #include "dist/dist.h"
+#include "dist/stop.h"
 #include "jobs/command.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_STOPPED = 75, MAX_COMMANDS = 64, MAX_PARTS = 16 };
@@ -162,6 +163,8 @@ static prle_status job_run(const prle_command *command, void *args, const prle_o
 
     PRLE_TRY(prle_log_setup(common->log_level));
     PRLE_TRY(prle_threads_wait_setup(common->threads, argv));
+    if (command->stops) /* before MPI is up, which takes long; to the end: a signal that is late must not kill what is done */
+        PRLE_TRY(prle_stop_begin());
     if (command->distributed)
         PRLE_TRY(prle_dist_begin(NULL, world));
     job.world = *world;

@@ -94,7 +94,6 @@ static prle_status run(void *args, const prle_job *job)
     };
 
     (void)job;
-    PRLE_TRY(prle_stop_begin());
     PRLE_TRY(prle_pack_run(&opts, &report));
     return pack->common.json ? print_json(&report) : print_table(pack->out, &report);
 }
@@ -111,5 +110,6 @@ const prle_command prle_command_pack = {
          .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(pack_args),
     .defaults = &(const pack_args){.common = PRLE_COMMON_DEFAULT, .compression = "raw"},
+    .stops = true,
     .run = run,
 };

@@ -5,7 +5,6 @@
 
 #include "core/alloc.h"
 #include "core/json.h"
-#include "dist/stop.h"
 #include "dist/watchdog.h"
 #include "jobs/command.h"
 #include "jobs/train/step.h"
@@ -183,7 +182,6 @@ static prle_status run(void *args, const prle_job *job)
     opts.classes = a->train.classes + 1; /* the word's place in the list */
     PRLE_CHECK(a->maps != NULL || (opts.mask.kind != PRLE_MASK_PRIMARY && opts.mask.kind != PRLE_MASK_FIXED), PRLE_EINVAL,
                "--mask %s needs --maps FILE (made by `prle fuse`)", prle_mask_kind_words[opts.mask.kind]);
-    PRLE_TRY_OUT(prle_stop_begin());
     PRLE_TRY_OUT(prle_watchdog_begin(job->world, a->deadline));
     PRLE_TRY_OUT(prle_faces_open(a->data, &faces));
     if (a->maps != NULL)
@@ -244,6 +242,7 @@ const prle_command prle_command_train = {
     .args_bytes = sizeof(train_args),
     .defaults = &defaults,
     .distributed = true,
+    .stops = true,
     .computes = true,
     .run = run,
 };
