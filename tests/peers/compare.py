@@ -25,11 +25,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(64 << 20)}
 
 
-def golden(name):
+def golden(name, **options):
     sys.path.insert(0, os.path.join(ROOT, "tests", "golden"))
     import models
 
-    return getattr(models, name)(2)
+    return getattr(models, name)(2, **options)
 
 
 def torchvision_net(name):
@@ -54,7 +54,7 @@ NETS = {
     "efficientnet_b4_same": (lambda: timm_net("tf_efficientnet_b4"), lambda m: m.bn2),
     "vgg16": (lambda: torchvision_net("vgg16"), lambda m: m.features[29]),
     "vgg16_bn": (lambda: torchvision_net("vgg16_bn"), lambda m: m.features[42]),
-    "f3net": (lambda: golden("F3Net"), lambda m: m.FAD_xcep.act4),
+    "f3net": (lambda: golden("F3Net", size=256, both=False), lambda m: m.FAD_xcep.act4),
 }
 
 
@@ -71,7 +71,7 @@ class Torch:
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
         build, layer = NETS[net]
-        self.model = build().to(args.device, memory_format=torch.channels_last)
+        self.model = build().float().to(args.device, memory_format=torch.channels_last)
         self.x = torch.randn(args.batch, 3, args.size, args.size).to(args.device, memory_format=torch.channels_last)
         self.y = (torch.arange(args.batch) % 2).to(args.device)
         self.autocast = lambda: torch.autocast(args.device, dtype=torch.bfloat16, enabled=dtype == "bf16")
