@@ -614,7 +614,6 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     const prle_grad_sum_opts sum = {.mode = opts->grad_sum, .bucket_bytes = PRLE_GRAD_SUM_OPTS_DEFAULT.bucket_bytes};
     const double begin = prle_clock_s();
 
-    PRLE_TRY(prle_stop_begin());
     PRLE_TRY_OUT(prle_device_comm(opts->device, &t.device_comm, comm));
     st = trainer_init(&t);
     PRLE_TRY_OUT(prle_comm_agree(comm, st, "setting up the training"));
@@ -635,6 +634,5 @@ prle_status prle_train_run(prle_train_report *report, const prle_train_data *dat
     report->seconds = prle_clock_s() - begin;
 out:
     trainer_deinit(&t);
-    prle_stop_end();
     return st;
 }

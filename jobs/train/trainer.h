@@ -65,9 +65,9 @@ typedef struct prle_train_report {
 /**
  * Trains, or goes on training, and leaves last.h5, best.h5 and log.jsonl in the run folder.
  *
- * PRLE_ESTOP after SIGUSR1 or SIGTERM: last.h5 is whole. PRLE_EINVAL when a run is there and resume is not set, the run there was
- * begun with other data or options that shape its result, or the batch does not divide by the ranks. PRLE_ENUMERIC when the
- * loss or the gradient is not finite. Collective.
+ * PRLE_ESTOP after SIGUSR1 or SIGTERM, once prle_stop_begin listens: last.h5 is whole. PRLE_EINVAL when a run is there and resume
+ * is not set, the run there was begun with other data or options that shape its result, or the batch does not divide by the
+ * ranks. PRLE_ENUMERIC when the loss or the gradient is not finite. Collective.
  */
 PRLE_NODISCARD prle_status prle_train_run(prle_train_report *report, const prle_train_data *data, const prle_train_opts *opts,
                                           prle_comm *comm);
