@@ -138,18 +138,19 @@ static prle_option_spec spec_complete(const prle_command *command, prle_option_p
     return spec;
 }
 
-/* All ranks compute on GPUs, or none does: their sums would not be of one kind. */
+/* All ranks compute on GPUs, or none does: their sums would not be of one kind. Rank 0 says so for all. */
 static prle_status device_open(const prle_device **out, const prle_common *common, prle_comm *world)
 {
-    int64_t kinds[2];
+    int64_t first[2] = {0, 0}; /* of the ranks on the processor, on GPUs: size - the lowest, 0 where there is none */
 
     PRLE_TRY(
         prle_comm_agree(world, prle_device_open(out, common->device, common->dtype, world->local_rank), "opening the device"));
-    kinds[0] = (*out)->host_memory;
-    kinds[1] = !(*out)->host_memory;
-    PRLE_TRY(prle_comm_max_i64(world, kinds, 2, "kind of device"));
-    PRLE_CHECK(kinds[0] + kinds[1] == 1, PRLE_EINVAL,
-               "some ranks have a GPU and some have none: choose machines alike, or --device cpu");
+    first[(*out)->host_memory ? 0 : 1] = world->size - world->rank;
+    PRLE_TRY(prle_comm_max_i64(world, first, 2, "kind of device"));
+    const bool mixed = first[0] > 0 && first[1] > 0;
+    PRLE_CHECK(!mixed || world->rank == 0, PRLE_EPEER, "the ranks compute on different kinds of devices (rank 0 says which)");
+    PRLE_CHECK(!mixed, PRLE_EINVAL, "rank %d has a GPU, rank %d has none: choose machines alike, or --device cpu",
+               world->size - (int)first[1], world->size - (int)first[0]);
     return PRLE_OK;
 }
 

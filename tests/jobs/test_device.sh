@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# test_device.sh PRLE - `--device`: one clear line for each thing that may be missing; cuda fails with exit code 2, auto goes on on the
-# processor. With the simulator (PRLE_CUDASIM, PRLE_CUDASIM_DRIVER, tests/simulate.sh) also drivers without devices, and a GPU.
+# test_device.sh PRLE MPIEXEC - `--device`: one clear line for each thing that may be missing; cuda fails with exit code 2, auto goes on on the
+# processor. With the simulator (PRLE_CUDASIM, PRLE_CUDASIM_DRIVER, tests/simulate.sh) also drivers without devices, a GPU, and ranks of
+# which some have one.
 set -uo pipefail
-prle=$1
+prle=$1 mpiexec=$2
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -76,5 +77,32 @@ if [ -n "${PRLE_CUDASIM:-}" ]; then
     expect 2 'driver serves CUDA 12.4, this build needs CUDA 1.*: install a newer driver' "${simulated[@]}" CUDASIM_DEVICES=-2 "${cuda[@]}"
     expect 0 'computing on GPU 0, .*H100' "${simulate[@]}" "$prle" doctor --device cuda
     grep -q 'cudnn .*9\.' "$work/out" || { echo "FAILED: doctor does not say cuDNN's version"; failed=$((failed + 1)); }
+
+    # Ranks: FEW of them (by number) see no GPU, the others DEVICES. All end with 2, one says why.
+    touch "$work/none.h5"
+    cat >"$work/rank.sh" <<'END'
+[[ " $FEW " != *" $OMPI_COMM_WORLD_RANK "* ]] || export CUDASIM_DEVICES=0
+"$@" 2>"$WORK/rank$OMPI_COMM_WORLD_RANK"
+echo $? >"$WORK/code$OMPI_COMM_WORLD_RANK"
+END
+    ranks() { # RANKS DEVICES FEW WORDS COMMAND...
+        local n=$1 devices=$2 few=$3 words=$4 r
+        shift 4
+        rm -f "$work"/rank[0-9] "$work"/code[0-9]
+        CUDASIM_DEVICES=$devices FEW=$few WORK=$work timeout 60 "$mpiexec" -n "$n" "${simulate[@]}" bash "$work/rank.sh" "$@" >"$work/out" 2>&1
+        for ((r = 0; r < n; r++)); do
+            [ "$(cat "$work/code$r" 2>/dev/null)" = 2 ] || { echo "FAILED: $words: rank $r ends with $(cat "$work/code$r" 2>&1), not 2"; failed=$((failed + 1)); }
+        done
+        if [ "$(cat "$work"/rank[0-9] | grep -c '^prle ')" -ne 1 ] || ! cat "$work"/rank[0-9] | grep -qE -- "^prle $words"; then
+            echo "FAILED: $n ranks, $devices GPUs, none for '$few': not one line with '$words' but"
+            cat "$work/out" "$work"/rank[0-9]
+            failed=$((failed + 1))
+        fi
+    }
+    train=("$prle" train --net meso4 --data "$work/none.h5" --run "$work/run" --device auto)
+    ranks 2 2 1 'train: rank 0 has a GPU, rank 1 has none: choose machines alike, or --device cpu' "${train[@]}"
+    ranks 2 2 0 'train: rank 1 has a GPU, rank 0 has none' "${train[@]}"
+    ranks 4 4 '1 3' 'fuse: rank 0 has a GPU, rank 1 has none' "$prle" fuse --cams "$work" -o "$work/maps.h5" --device auto
+    ranks 3 1 1 'train: rank 2 of this machine has no GPU: 1 GPUs are here; start at most one rank for each' "${train[@]}" # and mixed
 fi
 exit $((failed > 0))
