@@ -7,6 +7,7 @@ typedef enum prle_act {
     PRLE_ACT_LEAKY_RELU, /* x > 0 ? x : slope x */
     PRLE_ACT_SIGMOID,    /* 1 / (1 + exp(-x)) */
     PRLE_ACT_SWISH,      /* x sigmoid(x) */
+    PRLE_N_ACTS          /* tests go through all below it; to add one: core/op/README.md */
 } prle_act;
 
 typedef struct prle_act_attrs {

@@ -10,10 +10,7 @@ static bool from_output(const prle_act_attrs *a)
 
 static bool supports(const prle_op_desc *desc, const char **why)
 {
-    if (!prle_dnnl_supports(desc, why))
-        return false;
-    *why = "no activation";
-    return desc->u.act.act != PRLE_ACT_NONE;
+    return prle_dnnl_supports(desc, why) && prle_dnnl_supports_act(&desc->u.act, why);
 }
 
 static prle_status create_forward(const dnnl_memory_desc_t *data, dnnl_alg_kind_t alg, float alpha, dnnl_primitive_desc_t *out)

@@ -17,7 +17,8 @@ PRLE_HD static inline real act_elem(const prle_act_attrs *a, real x)
     case PRLE_ACT_LEAKY_RELU: return x > 0 ? x : (real)a->slope * x;
     case PRLE_ACT_SIGMOID: return act_sigmoid(x);
     case PRLE_ACT_SWISH: return x * act_sigmoid(x);
-    case PRLE_ACT_NONE: break;
+    case PRLE_ACT_NONE:
+    case PRLE_N_ACTS: break;
     }
     return x;
 }
@@ -32,7 +33,8 @@ PRLE_HD static inline real act_elem_grad(const prle_act_attrs *a, real x)
     case PRLE_ACT_LEAKY_RELU: return x > 0 ? 1 : (real)a->slope;
     case PRLE_ACT_SIGMOID: return s * (1 - s);
     case PRLE_ACT_SWISH: return s * (1 + x * (1 - s));
-    case PRLE_ACT_NONE: break;
+    case PRLE_ACT_NONE:
+    case PRLE_N_ACTS: break;
     }
     return 1;
 }

@@ -142,7 +142,8 @@ INLINE vec activate(vec x, const prle_act_attrs *a)
     case PRLE_ACT_LEAKY_RELU: return choose(x > 0.0F, x, x * (float)a->slope);
     case PRLE_ACT_SIGMOID: return choose(x == x, 1.0F / (exp_of(-x) + 1.0F), x);
     case PRLE_ACT_SWISH: return x / (exp_of(-x) + 1.0F);
-    case PRLE_ACT_NONE: break;
+    case PRLE_ACT_NONE:
+    case PRLE_N_ACTS: break;
     }
     return x;
 }

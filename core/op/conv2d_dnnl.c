@@ -165,9 +165,16 @@ static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_o
     return PRLE_OK;
 }
 
+static bool supports(const prle_op_desc *desc, const char **why)
+{
+    const prle_act_attrs *act = &desc->u.conv2d.act;
+
+    return prle_dnnl_supports(desc, why) && (act->act == PRLE_ACT_NONE || prle_dnnl_supports_act(act, why));
+}
+
 const prle_op_impl prle_conv2d_dnnl = {.name = "dnnl",
                                        .kind = PRLE_OP_CONV2D,
-                                       .supports = prle_dnnl_supports,
+                                       .supports = supports,
                                        .plan = plan_pass,
                                        .run = prle_dnnl_run,
                                        .destroy = prle_dnnl_destroy};

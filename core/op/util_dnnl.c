@@ -254,23 +254,39 @@ prle_status prle_layout_as(prle_dtype dtype, const prle_layout *layout, prle_lay
     return PRLE_OK;
 }
 
-prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha)
+static bool find_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha)
 {
     *alpha = 0;
     switch (act->act) {
-    case PRLE_ACT_RELU: *out = dnnl_eltwise_relu; return PRLE_OK;
+    case PRLE_ACT_RELU: *out = dnnl_eltwise_relu; return true;
     case PRLE_ACT_LEAKY_RELU:
         *out = dnnl_eltwise_relu;
         *alpha = (float)act->slope;
-        return PRLE_OK;
-    case PRLE_ACT_SIGMOID: *out = dnnl_eltwise_logistic; return PRLE_OK;
+        return true;
+    case PRLE_ACT_SIGMOID: *out = dnnl_eltwise_logistic; return true;
     case PRLE_ACT_SWISH:
         *out = dnnl_eltwise_swish;
         *alpha = 1;
-        return PRLE_OK;
-    case PRLE_ACT_NONE: break;
+        return true;
+    case PRLE_ACT_NONE:
+    case PRLE_N_ACTS: break;
     }
-    return PRLE_FAIL(PRLE_ENOTSUP, "activation %d is none of oneDNN's", (int)act->act);
+    return false;
+}
+
+bool prle_dnnl_supports_act(const prle_act_attrs *act, const char **why)
+{
+    dnnl_alg_kind_t alg;
+    float alpha;
+
+    *why = act->act == PRLE_ACT_NONE ? "no activation" : "the activation is none of oneDNN's";
+    return find_act(act, &alg, &alpha);
+}
+
+prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha)
+{
+    PRLE_CHECK(find_act(act, out, alpha), PRLE_ENOTSUP, "activation %d is none of oneDNN's", (int)act->act);
+    return PRLE_OK;
 }
 
 prle_status prle_dnnl_attr(dnnl_primitive_attr_t *out)

@@ -34,7 +34,10 @@ PRLE_NODISCARD prle_status prle_dnnl_md(const prle_layout *layout, dnnl_memory_d
  */
 PRLE_NODISCARD prle_status prle_dnnl_layout(const dnnl_memory_desc_t *md, const prle_shape *shape, prle_layout *out);
 
-/** PRLE_ACT_* as oneDNN's algorithm and its alpha. PRLE_ENOTSUP for NONE. */
+/** Whether oneDNN has the activation; NONE is none. */
+bool prle_dnnl_supports_act(const prle_act_attrs *act, const char **why);
+
+/** PRLE_ACT_* as oneDNN's algorithm and its alpha. PRLE_ENOTSUP for those that prle_dnnl_supports_act refuses. */
 PRLE_NODISCARD prle_status prle_dnnl_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha);
 
 /** Where the primitive's argument lies at run time: `offset` bytes behind a pointer of prle_op_args. */

@@ -750,7 +750,7 @@ static void act_all(void)
         {4, {2, 8, 5, 7}}, {4, {3, 13, 7, 7}}, {2, {3, 19}}, {4, {1, 1, 1, 1}}, {4, {2, 64, 9, 9}}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int act = PRLE_ACT_NONE; act <= PRLE_ACT_SWISH; act++) {
+        for (int act = PRLE_ACT_NONE; act < PRLE_N_ACTS; act++) {
             const prle_op_desc desc = {.n_in = 1, .in = {shapes[i]}, .u.act = {.act = (prle_act)act, .slope = 0.1}};
             node n;
 

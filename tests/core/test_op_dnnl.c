@@ -358,7 +358,8 @@ static double act_of(const prle_act_attrs *a, double x)
     case PRLE_ACT_LEAKY_RELU: return x > 0 ? x : a->slope * x;
     case PRLE_ACT_SIGMOID: return 1 / (1 + exp(-x));
     case PRLE_ACT_SWISH: return x / (1 + exp(-x));
-    case PRLE_ACT_NONE: break;
+    case PRLE_ACT_NONE:
+    case PRLE_N_ACTS: break;
     }
     return x;
 }
@@ -483,8 +484,8 @@ static void test_conv2d_fused(void **state)
 {
     (void)state;
     for (int i = 0; i < (int)(N_CONV_CASES); i++) {
-        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)(i % 5), true, i % 2 == 0);
-        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)((i + 1) % 5), i % 3 == 0, i % 2 != 0);
+        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)(i % PRLE_N_ACTS), true, i % 2 == 0);
+        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)((i + 1) % PRLE_N_ACTS), i % 3 == 0, i % 2 != 0);
     }
 }
 
@@ -527,7 +528,7 @@ static void test_depthwise(void **state)
         node_arrives_blocked(&n, i % 3 != 0);
         conv_check(&n);
         node_deinit(&n);
-        for (prle_act act = PRLE_ACT_NONE; act <= PRLE_ACT_SWISH; act++)
+        for (prle_act act = PRLE_ACT_NONE; act < PRLE_N_ACTS; act++)
             conv_fused_check(&prle_conv2d_depthwise, &depthwise_cases[i], act, (i + (int)act) % 2 == 0, i % 2 == 0);
     }
 }
@@ -566,7 +567,7 @@ static void test_depthwise_nan(void **state)
     (void)state;
     const conv_case c = {"NaN", 2, 16, 9, 9, 16, 5, 5, 1, 2, 2, 2, 2, 16, true};
 
-    for (prle_act act = PRLE_ACT_NONE; act <= PRLE_ACT_SWISH; act++) {
+    for (prle_act act = PRLE_ACT_NONE; act < PRLE_N_ACTS; act++) {
         prle_op_desc desc = conv_desc(&c);
         node n;
 
@@ -842,7 +843,8 @@ static double act_slope(const prle_act_attrs *a, double x)
     case PRLE_ACT_LEAKY_RELU: return x > 0 ? 1 : a->slope;
     case PRLE_ACT_SIGMOID: return sigmoid * (1 - sigmoid);
     case PRLE_ACT_SWISH: return sigmoid + x * sigmoid * (1 - sigmoid);
-    case PRLE_ACT_NONE: break;
+    case PRLE_ACT_NONE:
+    case PRLE_N_ACTS: break;
     }
     return 1;
 }
@@ -880,7 +882,7 @@ static void test_act(void **state)
     static const prle_shape shapes[] = {{4, {2, 16, 5, 7}}, {4, {3, 13, 3, 3}}, {2, {5, 11}}, {4, {1, 1, 1, 1}}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int act = PRLE_ACT_RELU; act <= PRLE_ACT_SWISH; act++)
+        for (int act = PRLE_ACT_RELU; act < PRLE_N_ACTS; act++)
             for (int blocked = 0; blocked < 2; blocked++)
                 act_check(&shapes[i], (prle_act_attrs){.act = (prle_act)act, .slope = i == 0 ? -0.2 : 0.2}, blocked != 0);
 }
@@ -1317,6 +1319,23 @@ static void test_refusals(void **state)
     }
 }
 
+/* An activation that oneDNN has not is refused, so that the reference computes it, and does not fail the plan. */
+static void test_refused_activations(void **state)
+{
+    (void)state;
+    prle_op_desc act = small_desc(PRLE_OP_ACT), conv = small_desc(PRLE_OP_CONV2D);
+    const char *why = "";
+
+    act.u.act.act = conv.u.conv2d.act.act = PRLE_N_ACTS;
+    assert_false(prle_act_dnnl.supports(&act, &why));
+    assert_non_null(strstr(why, "activation"));
+    assert_false(prle_conv2d_dnnl.supports(&conv, &why));
+    assert_non_null(strstr(why, "activation"));
+    act.u.act.act = conv.u.conv2d.act.act = PRLE_ACT_NONE;
+    assert_false(prle_act_dnnl.supports(&act, &why));
+    assert_true(prle_conv2d_dnnl.supports(&conv, &why));
+}
+
 static void test_foreign_layout(void **state)
 {
     (void)state;
@@ -1465,6 +1484,7 @@ int main(void)
         cmocka_unit_test(test_drop_samples),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refused_activations),
         cmocka_unit_test(test_foreign_layout),
         cmocka_unit_test(test_plan_without_memory),
         cmocka_unit_test(test_missing_buffer),
