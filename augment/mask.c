@@ -14,12 +14,16 @@ const char *const prle_mask_kind_words[] = {
     [PRLE_MASK_NONE] = "none",     [PRLE_MASK_PRIMARY] = "primary",   [PRLE_MASK_FIXED] = "fixed",
     [PRLE_MASK_RANDOM] = "random", [PRLE_MASK_LANDMARK] = "landmark", NULL,
 };
+_Static_assert(sizeof prle_mask_kind_words / sizeof *prle_mask_kind_words == PRLE_MASK_N_KINDS + 1, "a word for each");
 
 const char *const prle_mask_fill_words[] = {
     [PRLE_FILL_ZERO] = "zero", [PRLE_FILL_MEAN] = "mean", [PRLE_FILL_NOISE] = "noise", NULL};
+_Static_assert(sizeof prle_mask_fill_words / sizeof *prle_mask_fill_words == PRLE_FILL_N_KINDS + 1, "a word for each");
 
 prle_status prle_mask_opts_check(const prle_mask_opts *opts)
 {
+    PRLE_CHECK(opts->kind < PRLE_MASK_N_KINDS && opts->fill < PRLE_FILL_N_KINDS, PRLE_EINVAL,
+               "mask of kind %d with fill %d: unknown", (int)opts->kind, (int)opts->fill);
     PRLE_CHECK(opts->p >= 0.0 && opts->p <= 1.0, PRLE_EINVAL, "mask p %g: the share of masked images must be in [0,1]", opts->p);
     PRLE_CHECK(opts->alpha_min >= 0.0 && opts->alpha_min < 1.0, PRLE_EINVAL, "mask alpha_min %g: must be in [0,1)",
                opts->alpha_min);
@@ -181,7 +185,8 @@ static prle_status hide(const prle_mask_subject *s, const prle_mask_opts *opts, 
     case PRLE_MASK_FIXED: return hide_rank(s, out);
     case PRLE_MASK_RANDOM: return hide_rectangle(s, rng, out);
     case PRLE_MASK_LANDMARK: return hide_landmark(s, rng, out);
-    case PRLE_MASK_NONE: break;
+    case PRLE_MASK_NONE:
+    case PRLE_MASK_N_KINDS: break;
     }
     return PRLE_OK;
 }
@@ -216,10 +221,12 @@ static void fill(const prle_mask_subject *s, prle_mask_fill kind, prle_rng *rng)
     static const uint8_t black[3];
     const int64_t n = s->height * s->width;
 
-    if (kind == PRLE_FILL_NOISE)
-        fill_noise(s->image, s->hidden, n, rng);
-    else
-        fill_colour(s->image, s->hidden, n, kind == PRLE_FILL_MEAN ? s->mean : black);
+    switch (kind) {
+    case PRLE_FILL_ZERO: fill_colour(s->image, s->hidden, n, black); break;
+    case PRLE_FILL_MEAN: fill_colour(s->image, s->hidden, n, s->mean); break;
+    case PRLE_FILL_NOISE: fill_noise(s->image, s->hidden, n, rng); break;
+    case PRLE_FILL_N_KINDS: break;
+    }
 }
 
 prle_status prle_mask_apply(const prle_mask_subject *subject, const prle_mask_opts *opts, prle_mask_result *out)

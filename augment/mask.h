@@ -15,12 +15,16 @@ typedef enum prle_mask_kind {
     PRLE_MASK_FIXED,    /* all of V: Table VII, "w/o exploitation" */
     PRLE_MASK_RANDOM,   /* a rectangle of floor(alpha |V|) pixels anywhere, of 0.2 alpha H W pixels without maps: Table IV */
     PRLE_MASK_LANDMARK, /* the convex hull of nose, eyes or mouth: Table IV */
+    PRLE_MASK_N_KINDS
 } prle_mask_kind;
 
+/** What hidden pixels become. To add one: `fill` in mask.c; what scratch it wants comes with prle_mask_subject, which
+ * augment/prepare.c makes. */
 typedef enum prle_mask_fill {
     PRLE_FILL_ZERO,  /* black: Eq. 11 */
     PRLE_FILL_MEAN,  /* the data set's mean colour: 0 after normalisation, to within the rounding of 8 bits */
     PRLE_FILL_NOISE, /* uniform bytes: the release */
+    PRLE_FILL_N_KINDS
 } prle_mask_fill;
 
 /** For option tables: in the order of the values, ended by NULL. */

@@ -180,12 +180,12 @@ static void test_masks(void **state)
     prle_faces *faces = faces_open(&plain);
     prle_maps *maps = maps_open(&plain, faces);
 
-    for (unsigned kind = PRLE_MASK_PRIMARY; kind <= PRLE_MASK_LANDMARK; kind++) {
+    for (unsigned kind = PRLE_MASK_PRIMARY; kind < PRLE_MASK_N_KINDS; kind++) {
         prle_loader *loader = NULL;
         prle_loader_opts opts = small_opts();
         tally count = {0};
         opts.mask.kind = (prle_mask_kind)kind;
-        opts.mask.fill = (prle_mask_fill)(kind % 3);
+        opts.mask.fill = (prle_mask_fill)(kind % PRLE_FILL_N_KINDS);
         opts.mask.p = 0.7;
         opts.mask.gamma = 0.25;
         opts.mask.seed = 5;

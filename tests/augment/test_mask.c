@@ -407,7 +407,12 @@ static void test_opts(void **state)
         {0.5, 0, -0.5, 1, "alpha -0.5"},    {0.5, 0, none, -2, "gamma -2"},   {0.5, 0, none, HUGE_VAL, "gamma inf"},
     };
 
+    const prle_mask_opts no_kind = {.kind = PRLE_MASK_N_KINDS, .alpha = none},
+                         no_fill = {.fill = PRLE_FILL_N_KINDS, .alpha = none};
+
     assert_ok(prle_mask_opts_check(&PRLE_MASK_OPTS_DEFAULT));
+    assert_fails(prle_mask_opts_check(&no_kind), PRLE_EINVAL, "kind 5 with fill 0: unknown");
+    assert_fails(prle_mask_opts_check(&no_fill), PRLE_EINVAL, "kind 0 with fill 3: unknown");
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         prle_mask_opts opts = PRLE_MASK_OPTS_DEFAULT;
         opts.p = wrong[i].p;
