@@ -37,7 +37,7 @@ const char *const prle_fuse_rule_words[] = {
     [PRLE_FUSE_HYSTERESIS] = "hysteresis",
     NULL,
 };
-enum { N_RULES = sizeof prle_fuse_rule_words / sizeof *prle_fuse_rule_words - 1 };
+_Static_assert(sizeof prle_fuse_rule_words / sizeof *prle_fuse_rule_words == PRLE_FUSE_N_RULES + 1, "a word for each");
 
 static prle_status check_share(const char *name, double share)
 {
@@ -49,7 +49,7 @@ static int64_t millionths(double share) { return (int64_t)rint(share * MILLION);
 
 static prle_status check(const prle_fuse_opts *opts, int T, int64_t H, int64_t W)
 {
-    PRLE_CHECK((int)opts->rule >= 0 && (int)opts->rule < N_RULES, PRLE_EINVAL, "fusion rule %d: unknown", (int)opts->rule);
+    PRLE_CHECK((int)opts->rule >= 0 && opts->rule < PRLE_FUSE_N_RULES, PRLE_EINVAL, "fusion rule %d: unknown", (int)opts->rule);
     PRLE_TRY(check_share("tau1", opts->tau1));
     PRLE_TRY(check_share("lambda", opts->lambda));
     PRLE_TRY(check_share("hyst_low", opts->hyst_low));
@@ -406,6 +406,7 @@ prle_status prle_fuser_run(prle_fuser *f, const uint16_t *q, uint16_t *rank, uin
             /* no mean exceeds `full`: the printed rule is the expanded one with nothing kept */
             expand_row(value, f->top, f->disagree, f->opts.rule == PRLE_FUSE_EXPAND ? f->limits.mean : full, (uint32_t)f->T, W);
             break;
+        case PRLE_FUSE_N_RULES: break;
         }
     }
     if (attention != NULL)

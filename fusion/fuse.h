@@ -10,12 +10,13 @@
 extern "C" {
 #endif
 
-/** How T maps become one (paper, Stage 1, Eqs. 5-8). Stored by name in maps.h5. */
+/** How T maps become one (paper, Stage 1, Eqs. 5-8). Stored by name in maps.h5. To add one: README.md here. */
 typedef enum prle_fuse_rule {
     PRLE_FUSE_EXPAND,     /* the mean where it is high, else the neighbor value: the default */
     PRLE_FUSE_NEIGHBOR,   /* Eqs. 7, 8 as printed */
     PRLE_FUSE_AVERAGE,    /* Eq. 6 */
     PRLE_FUSE_HYSTERESIS, /* the release's unused function; plain loops, for comparison only */
+    PRLE_FUSE_N_RULES
 } prle_fuse_rule;
 
 /**

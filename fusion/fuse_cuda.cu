@@ -116,16 +116,30 @@ __global__ void __launch_bounds__(TILE_W *TILE_H)
         attention[image * pixels + y * W + x] = eight_bits(fused, (unsigned)T * PRLE_ATTENTION_ONE);
 }
 
+typedef void (*kernel)(const uint16_t *, int, int, int, int, prle_fuse_limits, uint32_t *, uint8_t *);
+
+static kernel kernel_of(prle_fuse_rule rule)
+{
+    switch (rule) {
+    case PRLE_FUSE_EXPAND: return fuse_maps<PRLE_FUSE_EXPAND>;
+    case PRLE_FUSE_NEIGHBOR: return fuse_maps<PRLE_FUSE_NEIGHBOR>;
+    case PRLE_FUSE_AVERAGE: return fuse_maps<PRLE_FUSE_AVERAGE>;
+    case PRLE_FUSE_HYSTERESIS: return fuse_maps<PRLE_FUSE_HYSTERESIS>;
+    case PRLE_FUSE_N_RULES: break;
+    }
+    return NULL;
+}
+
 cudaError_t prle_fuse_cuda(const prle_fuse_opts *opts, const prle_fuse_limits *limits, const uint16_t *q, int64_t n_images, int T,
                            int64_t H, int64_t W, uint32_t *value, uint8_t *attention, cudaStream_t stream)
 {
-    static void (*const kernels[])(const uint16_t *, int, int, int, int, prle_fuse_limits, uint32_t *, uint8_t *) = {
-        fuse_maps<PRLE_FUSE_EXPAND>, fuse_maps<PRLE_FUSE_NEIGHBOR>, fuse_maps<PRLE_FUSE_AVERAGE>,
-        fuse_maps<PRLE_FUSE_HYSTERESIS>}; /* in the order of prle_fuse_rule */
+    const kernel run = kernel_of(opts->rule);
     const dim3 grid((unsigned)((H + TILE_H - 1) / TILE_H * ((W + TILE_W - 1) / TILE_W)), (unsigned)n_images);
 
+    if (run == NULL)
+        return cudaErrorInvalidValue;
     if (n_images == 0)
         return cudaSuccess;
-    kernels[opts->rule]<<<grid, dim3(TILE_W, TILE_H), 0, stream>>>(q, T, (int)H, (int)W, opts->radius, *limits, value, attention);
+    run<<<grid, dim3(TILE_W, TILE_H), 0, stream>>>(q, T, (int)H, (int)W, opts->radius, *limits, value, attention);
     return cudaGetLastError();
 }

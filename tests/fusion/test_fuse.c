@@ -99,6 +99,7 @@ static int64_t fused_value(const maps *m, const reading *how, int64_t y, int64_t
     case PRLE_FUSE_NEIGHBOR: return neighbor_value(m, how, y, x);
     case PRLE_FUSE_EXPAND: return high ? s : neighbor_value(m, how, y, x);
     case PRLE_FUSE_HYSTERESIS: return hysteresis_value(m, how, y, x);
+    case PRLE_FUSE_N_RULES: break;
     }
     return -1;
 }
@@ -249,7 +250,7 @@ static void test_small_sizes(void **state)
             for (int what = 0; what < N_KINDS; what++) {
                 fill((*(fixture **)state)->q, (kind)what, T, sizes[size][0], sizes[size][1], (uint64_t)(T * 100 + what));
                 for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++)
-                    for (int rule = PRLE_FUSE_EXPAND; rule <= PRLE_FUSE_HYSTERESIS; rule++) {
+                    for (int rule = PRLE_FUSE_EXPAND; rule < PRLE_FUSE_N_RULES; rule++) {
                         reading how = thresholds[i];
                         how.rule = (prle_fuse_rule)rule;
                         check_fusion(*state, T, sizes[size][0], sizes[size][1], &how);
@@ -325,6 +326,9 @@ static void test_bad_input(void **state)
     opts = (prle_fuse_opts)PRLE_FUSE_OPTS_DEFAULT;
     opts.radius = 0;
     assert_fails(prle_fuser_create(&opts, 3, 8, 8, &fuser), PRLE_EINVAL, "radius 0");
+    opts = (prle_fuse_opts)PRLE_FUSE_OPTS_DEFAULT;
+    opts.rule = PRLE_FUSE_N_RULES;
+    assert_fails(prle_fuser_create(&opts, 3, 8, 8, &fuser), PRLE_EINVAL, "rule 4");
     assert_null(fuser);
     opts = (prle_fuse_opts)PRLE_FUSE_OPTS_DEFAULT;
     assert_ok(prle_fuser_create(&opts, 2, 4, 5, &fuser));

@@ -99,7 +99,7 @@ static void test_rules(void **state)
     (void)state;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (size_t t = 0; t < sizeof zoos / sizeof *zoos; t++)
-            for (int rule = PRLE_FUSE_EXPAND; rule <= PRLE_FUSE_HYSTERESIS; rule++, turn++) {
+            for (int rule = PRLE_FUSE_EXPAND; rule < PRLE_FUSE_N_RULES; rule++, turn++) {
                 prle_fuse_opts opts = thresholds[turn % N_THRESHOLDS];
                 opts.rule = (prle_fuse_rule)rule;
                 if (zoos[t] == 64 && (sizes[s][0] > 5 || rule == PRLE_FUSE_HYSTERESIS))
@@ -113,7 +113,7 @@ static void test_kinds(void **state)
 {
     (void)state;
     for (int what = 0; what < N_KINDS; what++)
-        for (int rule = PRLE_FUSE_EXPAND; rule <= PRLE_FUSE_HYSTERESIS; rule++)
+        for (int rule = PRLE_FUSE_EXPAND; rule < PRLE_FUSE_N_RULES; rule++)
             for (int k = 0; k < N_THRESHOLDS; k += 2) {
                 prle_fuse_opts opts = thresholds[k];
                 opts.rule = (prle_fuse_rule)rule;

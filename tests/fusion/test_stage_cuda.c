@@ -21,7 +21,7 @@ static void test_stage(void **state)
     opts.threads = 2;
     opts.device = prle_cuda_device();
     assert_ok(prle_cuda_device()->wait()); /* for what opening it has queued */
-    for (int rule = PRLE_FUSE_EXPAND; rule <= PRLE_FUSE_HYSTERESIS; rule++) {
+    for (int rule = PRLE_FUSE_EXPAND; rule < PRLE_FUSE_N_RULES; rule++) {
         opts.fuse.rule = (prle_fuse_rule)rule;
         gpu_counts_reset();
         assert_ok(prle_fuse_run(&opts, prle_comm_self(), &report));
