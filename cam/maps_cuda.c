@@ -160,4 +160,4 @@ static prle_status maps_run(void *of, prle_cam_method method, const uint8_t *exp
 }
 
 const struct prle_cam_maps_ops prle_cuda_cam_maps = {
-    .has = prle_cam_method_has_score, .create = maps_create, .destroy = maps_destroy, .run = maps_run};
+    .has = prle_cam_method_cuda_has, .create = maps_create, .destroy = maps_destroy, .run = maps_run};

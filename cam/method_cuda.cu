@@ -1,6 +1,7 @@
 /* method_cuda.cu - see method_cuda.h. */
 #define REAL_IS_DOUBLE 1
 #include "cam/method_cuda.h"
+#include "cam/method_math.h"
 #include "core/op/act_math.h"
 
 enum { WARP = 32, WARPS = 8, THREADS = WARPS * WARP };
@@ -13,8 +14,6 @@ typedef struct image {
     prle_act_attrs act;
     int64_t pixels;
 } image;
-
-__device__ static double relu(double x) { return x < 0 ? 0 : x; } /* NaN stays, so that it is seen */
 
 /* Where gradients come from. */
 typedef enum source { ARRAY, CLOSED, CLOSED_LINEAR /* f' is 1 */ } source;
@@ -42,12 +41,14 @@ template <prle_cam_method METHOD, source FROM> __device__ static double channel_
     const float *values = of->values + k * of->pixels;
     double activity = 0, sum = 0;
 
-    for (int64_t p = lane; METHOD == PRLE_CAM_GRADCAM_PLUSPLUS && p < of->pixels; p += WARP)
-        activity += values[p];
-    activity = METHOD == PRLE_CAM_GRADCAM_PLUSPLUS ? warp_sum(activity) : 0;
+    if (METHOD == PRLE_CAM_GRADCAM_PLUSPLUS) {
+        for (int64_t p = lane; p < of->pixels; p += WARP)
+            activity += values[p];
+        activity = warp_sum(activity);
+    }
     for (int64_t p = lane; p < of->pixels; p += WARP) {
-        const double g = gradient<FROM>(of, k, p, FROM == CLOSED ? values[p] : 0), square = g * g;
-        sum += METHOD == PRLE_CAM_GRADCAM ? g : relu(g) * square / (2 * square + activity * square * g + 1e-6);
+        const double g = gradient<FROM>(of, k, p, FROM == CLOSED ? values[p] : 0);
+        sum += METHOD == PRLE_CAM_GRADCAM ? g : cam_plusplus_term(g, activity);
     }
     sum = warp_sum(sum);
     return METHOD == PRLE_CAM_GRADCAM ? sum / (double)of->pixels : sum;
@@ -60,7 +61,7 @@ __device__ static double part(const image *of, const double *weights, int64_t k,
     const double value = of->values[k * of->pixels + p];
 
     if (METHOD == PRLE_CAM_LAYERCAM)
-        return relu(gradient<FROM>(of, k, p, value)) * value;
+        return cam_relu(gradient<FROM>(of, k, p, value)) * value;
     if (METHOD == PRLE_CAM_HIRESCAM)
         return gradient<FROM>(of, k, p, value) * value;
     return weights[k] * value;
@@ -95,30 +96,46 @@ __global__ void __launch_bounds__(THREADS)
         if (warp == 0 && first + lane < pixels) {
             for (int w = 1; w < WARPS; w++)
                 sum += parts[w][lane];
-            map[blockIdx.x * pixels + first + lane] = relu(sum);
+            map[blockIdx.x * pixels + first + lane] = cam_relu(sum);
         }
         __syncthreads();
     }
 }
 
+typedef void (*kernel)(const float *, prle_cam_gradients, int64_t, int64_t, double *);
+
+template <prle_cam_method METHOD> static kernel kernel_from(source from)
+{
+    return from == ARRAY ? cam_map<METHOD, ARRAY> : from == CLOSED ? cam_map<METHOD, CLOSED> : cam_map<METHOD, CLOSED_LINEAR>;
+}
+
+/* NULL for a method that the processor alone computes. */
+static kernel kernel_of(prle_cam_method method, source from)
+{
+    switch (method) {
+    case PRLE_CAM_GRADCAM: return kernel_from<PRLE_CAM_GRADCAM>(from);
+    case PRLE_CAM_GRADCAM_PLUSPLUS: return kernel_from<PRLE_CAM_GRADCAM_PLUSPLUS>(from);
+    case PRLE_CAM_LAYERCAM: return kernel_from<PRLE_CAM_LAYERCAM>(from);
+    case PRLE_CAM_HIRESCAM: return kernel_from<PRLE_CAM_HIRESCAM>(from);
+    case PRLE_CAM_EIGENCAM:
+    case PRLE_CAM_N_METHODS: break;
+    }
+    return NULL;
+}
+
+bool prle_cam_method_cuda_has(prle_cam_method method) { return kernel_of(method, ARRAY) != NULL; }
+
 cudaError_t prle_cam_method_cuda(prle_cam_method method, const float *values, const prle_cam_gradients *gradients, int64_t n,
                                  int64_t channels, int64_t pixels, double *map, cudaStream_t stream)
 {
-    typedef void (*kernel)(const float *, prle_cam_gradients, int64_t, int64_t, double *);
-#define OF_METHOD(METHOD)                                                                                                        \
-    {                                                                                                                            \
-        cam_map<METHOD, ARRAY>, cam_map<METHOD, CLOSED>, cam_map<METHOD, CLOSED_LINEAR>                                          \
-    }
-    static const kernel kernels[][3] = {OF_METHOD(PRLE_CAM_GRADCAM), OF_METHOD(PRLE_CAM_GRADCAM_PLUSPLUS),
-                                        OF_METHOD(PRLE_CAM_LAYERCAM), OF_METHOD(PRLE_CAM_HIRESCAM)}; /* by prle_cam_method */
-#undef OF_METHOD
     const bool weighted = method == PRLE_CAM_GRADCAM || method == PRLE_CAM_GRADCAM_PLUSPLUS;
     const source from = gradients->array != NULL ? ARRAY : gradients->act.act != PRLE_ACT_NONE ? CLOSED : CLOSED_LINEAR;
+    const kernel run = kernel_of(method, from);
 
-    if (method > PRLE_CAM_HIRESCAM || channels > PRLE_CAM_CUDA_MAX_CHANNELS)
+    if (run == NULL || channels > PRLE_CAM_CUDA_MAX_CHANNELS)
         return cudaErrorInvalidValue;
     if (n > 0)
-        kernels[method][from]<<<(unsigned)n, THREADS, weighted ? (size_t)channels * sizeof(double) : 0, stream>>>(
-            values, *gradients, channels, pixels, map);
+        run<<<(unsigned)n, THREADS, weighted ? (size_t)channels * sizeof(double) : 0, stream>>>(values, *gradients, channels,
+                                                                                                pixels, map);
     return cudaGetLastError();
 }

@@ -25,9 +25,12 @@ typedef struct prle_cam_gradients {
 
 enum { PRLE_CAM_CUDA_MAX_CHANNELS = 5888 }; /* weights of one image lie in a block's shared memory */
 
+/** Whether there is a kernel for it; else the processor makes the map (cam/maps.h). */
+bool prle_cam_method_cuda_has(prle_cam_method method);
+
 /**
  * prle_cam_method_run of n images in one launch, one block each. Returns cudaGetLastError(); cudaErrorInvalidValue for a method
- * without a score or too many channels.
+ * that it has not, or too many channels.
  *
  * values     in   [n,C,P]
  * gradients  in

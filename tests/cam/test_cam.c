@@ -145,7 +145,7 @@ static void test_methods_differ(void **state)
     (void)state;
     prle_model *model = model_make("xception", 2, PRLE_F32);
     const uint8_t labels[N] = {0, 1};
-    double *maps[8] = {0};
+    double *maps[PRLE_CAM_N_METHODS] = {0};
     int64_t pixels = 0;
     int n = 0;
 
