@@ -7,6 +7,7 @@
 #include "augment/forge/failure.h"
 #include "augment/forge/render.h"
 #include "core/alloc.h"
+#include "core/csv.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -234,11 +235,15 @@ static prle_status frame_row_add(prle_text *text, const job *j, int64_t index, i
 {
     const prle_forge_video *video = &j->plan.video[index];
     const prle_forge_photo *photo = j->photos.photo;
+    const char *target = j->photos.identity[photo[video->target].identity];
+    const char *donor = video->donor < 0 ? "" : j->photos.identity[photo[video->donor].identity];
     prle_point at[PRLE_LANDMARKS];
 
     PRLE_TRY(prle_render_landmarks(at, j->opts, &j->photos, video, index, frame));
-    prle_text_add(text, "%s/%04d.jpg,%s,%s", video->folder, frame, j->photos.identity[photo[video->target].identity],
-                  video->donor < 0 ? "" : j->photos.identity[photo[video->donor].identity]);
+    prle_text_add(text, "%s/%04d.jpg,", video->folder, frame);
+    prle_csv_add_field(text, target);
+    prle_text_add(text, ",");
+    prle_csv_add_field(text, donor);
     for (int i = 0; i < PRLE_LANDMARKS; i++)
         prle_text_add(text, ",%.2f,%.2f", at[i].x, at[i].y);
     prle_text_add(text, "\n");

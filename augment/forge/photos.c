@@ -179,9 +179,8 @@ static prle_status row_read(prle_forge_photos *photos, const table *t, int64_t r
     prle_forge_photo *photo = &photos->photo[photos->n];
     const char *id = prle_csv_text(&t->csv, row, t->id);
 
-    PRLE_CHECK(id[0] != '\0' && strpbrk(id, ",\"\r\n") == NULL, PRLE_EFORMAT,
-               "%s:%lld: id \"%s\": a name without commas, quotes and line breaks is needed", t->csv.name,
-               (long long)prle_csv_line(&t->csv, row), id);
+    PRLE_CHECK(id[0] != '\0', PRLE_EFORMAT, "%s:%lld: no id: whose photograph it is", t->csv.name,
+               (long long)prle_csv_line(&t->csv, row));
     PRLE_TRY(landmarks_read(photo->landmark, t, row));
     PRLE_TRY(identity_find(&photo->identity, photos, id));
     PRLE_TRY(path_find(&photo->path, t, row));

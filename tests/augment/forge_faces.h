@@ -73,7 +73,8 @@ static inline prle_image face_image(const prle_point at[PRLE_LANDMARKS], uint64_
     return image;
 }
 
-/* n people, each neutral and smiling, as FOLDER/img/pNN_{a,b}.png and FOLDER/manifest.csv. */
+/* n people, each neutral and smiling, as FOLDER/img/pNN_{a,b}.png and FOLDER/manifest.csv, under names that a table must quote.
+ */
 static inline void faces_write(const char *folder, int n)
 {
     char path[256];
@@ -94,7 +95,8 @@ static inline void faces_write(const char *folder, int n)
         snprintf(path, sizeof path, "%s/img/p%02d_%c.png", folder, i / 2, i % 2 == 0 ? 'a' : 'b');
         assert_ok(prle_image_save(path, &image, NULL));
         prle_image_deinit(&image);
-        fprintf(table, "\np%02d_%c.png,person %d,%s", i / 2, i % 2 == 0 ? 'a' : 'b', i / 2, i % 2 == 0 ? "neutral" : "smiling");
+        fprintf(table, "\np%02d_%c.png,\"person, \"\"%d\"\"\",%s", i / 2, i % 2 == 0 ? 'a' : 'b', i / 2,
+                i % 2 == 0 ? "neutral" : "smiling");
         for (int k = 0; k < PRLE_LANDMARKS; k++)
             fprintf(table, ",%.3f,%.3f", at[k].x, at[k].y);
     }
