@@ -18,6 +18,8 @@ typedef struct bench {
     prle_op_run_info info;
 } bench;
 
+static bool checked[PRLE_OP_N_KINDS];
+
 static bool is_norm(const bench *b) { return b->desc.kind == PRLE_OP_BATCH_NORM; }
 static bool has_weights_pass(const bench *b) { return b->desc.kind == PRLE_OP_CONV2D || b->desc.kind == PRLE_OP_LINEAR; }
 
@@ -187,6 +189,7 @@ static void check(prle_op_desc desc)
         compare(&b, "input", b.in[i], desc.kind == PRLE_OP_ADD ? b.r : b.din[i], prle_shape_count(&b.desc.in[i]));
     for (int i = 0; i < b.desc.n_params; i++)
         compare(&b, i == 0 ? "weight" : "bias", b.param[i], b.dparam[i], prle_shape_count(&b.desc.param[i]));
+    checked[desc.kind] = true;
     bench_deinit(&b);
 }
 
@@ -233,14 +236,19 @@ static void test_conv2d(void **state)
 static void test_batch_norm(void **state)
 {
     (void)state;
+    const prle_shape x = PRLE_SHAPE(3, 2, 3, 5);
+
     for (int frozen = 0; frozen < 2; frozen++)
         for (int relu = 0; relu < 2; relu++)
-            check((prle_op_desc){
-                .kind = PRLE_OP_BATCH_NORM,
-                .n_in = 1,
-                .in = {PRLE_SHAPE(3, 2, 3, 5)},
-                .u.batch_norm = {
-                    .eps = 1e-3, .momentum = 0.1, .frozen = frozen == 1, .act = relu ? PRLE_ACT_RELU : PRLE_ACT_NONE}});
+            for (int residual = 0; residual < 2; residual++)
+                check((prle_op_desc){.kind = PRLE_OP_BATCH_NORM,
+                                     .n_in = 1 + residual,
+                                     .in = {x, x},
+                                     .u.batch_norm = {.eps = 1e-3,
+                                                      .momentum = 0.1,
+                                                      .frozen = frozen == 1,
+                                                      .residual = residual == 1,
+                                                      .act = relu ? PRLE_ACT_RELU : PRLE_ACT_NONE}});
     check((prle_op_desc){
         .kind = PRLE_OP_BATCH_NORM, .n_in = 1, .in = {PRLE_SHAPE(7, 3)}, .u.batch_norm = {.eps = 1e-5, .momentum = 0.1}});
 }
@@ -297,13 +305,28 @@ static void test_rest(void **state)
     check((prle_op_desc){.kind = PRLE_OP_FLATTEN, .n_in = 1, .in = {x}});
     check((prle_op_desc){.kind = PRLE_OP_DROPOUT, .n_in = 1, .in = {x}, .u.dropout = {.p = 0.4, .layer = 2}});
     check((prle_op_desc){.kind = PRLE_OP_DROPOUT, .n_in = 1, .in = {x}, .u.dropout = {.p = 0.4, .per_sample = true}});
-    check((prle_op_desc){.kind = PRLE_OP_LINEAR, .n_in = 1, .in = {PRLE_SHAPE(3, 7)}, .u.linear = {.n_out = 5, .bias = true}});
+    for (int bias = 0; bias < 2; bias++)
+        check((prle_op_desc){
+            .kind = PRLE_OP_LINEAR, .n_in = 1, .in = {PRLE_SHAPE(3, 7)}, .u.linear = {.n_out = 5, .bias = bias == 1}});
+}
+
+/* The tests above left none out. A reorder's backward pass is the reorder of the gradient, which the plan puts there itself. */
+static void test_none_is_left_out(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < PRLE_OP_N_KINDS; kind++)
+        if (!checked[kind] && kind != PRLE_OP_INPUT && kind != PRLE_OP_REORDER)
+            fail_msg("%s has no gradient check", prle_op_kind_name((prle_op_kind)kind));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv2d),  cmocka_unit_test(test_batch_norm),
-                                       cmocka_unit_test(test_act),     cmocka_unit_test(test_pool),
-                                       cmocka_unit_test(test_spectra), cmocka_unit_test(test_rest)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv2d),
+                                       cmocka_unit_test(test_batch_norm),
+                                       cmocka_unit_test(test_act),
+                                       cmocka_unit_test(test_pool),
+                                       cmocka_unit_test(test_spectra),
+                                       cmocka_unit_test(test_rest),
+                                       cmocka_unit_test(test_none_is_left_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
