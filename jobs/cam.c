@@ -133,7 +133,7 @@ const prle_command prle_command_cam = {
                             "ranks: it does what is missing, and the result is the same.",
              .examples = "prle cam --model runs/zoo/xception --data faces.h5 -o cams/\n"
                          "prle cam --model runs/zoo/xception --data faces.h5 -o layercams/ --method layercam --node block12.add\n"
-                         "mpirun --bind-to none -n 2 prle cam --model runs/zoo/resnet50 --data faces.h5 -o cams/ --split any\n",
+                         "mpirun --bind-to none -n 2 prle cam --model runs/zoo/resnet50 --data faces.h5 -o cams/ --split any",
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(cam_args),
     .defaults = &defaults,

@@ -415,7 +415,7 @@ const prle_command prle_command_eval = {
              .examples =
                  "prle eval --model runs/plain --data faces.h5\n"
                  "prle eval --model runs/plain runs/prle --data faces.h5 --group seen=swap,paste unseen=mouth,blend\n"
-                 "mpirun -n 2 prle eval --model runs/plain --data faces.h5 --mask primary --maps maps.h5 --alpha 0,0.2,0.4\n",
+                 "mpirun -n 2 prle eval --model runs/plain --data faces.h5 --mask primary --maps maps.h5 --alpha 0,0.2,0.4",
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(eval_args),
     .defaults = &defaults,

@@ -86,7 +86,7 @@ const prle_command prle_command_export = {
              "mean stands in the file's metadata.",
          .examples = "prle export runs/prle -o prle.safetensors\n"
                      "prle export runs/prle -o prle.safetensors --names last_linear\n"
-                     "python3 -c 'import safetensors.torch as s; net.load_state_dict(s.load_file(\"prle.safetensors\"))'\n",
+                     "python3 -c 'import safetensors.torch as s; net.load_state_dict(s.load_file(\"prle.safetensors\"))'",
          .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(export_args),
     .defaults = &(const export_args){.common = PRLE_COMMON_DEFAULT},

@@ -353,7 +353,7 @@ const prle_command prle_command_import = {
          .examples = "prle import xception-b5690688.pth\n"
                      "prle import xception-b5690688.pth --net xception -o xception.h5\n"
                      "prle train --net xception --init xception.h5 --data faces.h5 --run runs/a\n"
-                     "prle import full_c23.p --net xception --size 299 --strict -o ff.h5\n",
+                     "prle import full_c23.p --net xception --size 299 --strict -o ff.h5",
          .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(import_args),
     .defaults = &defaults,

@@ -371,7 +371,7 @@ const prle_command prle_command_predict = {
                  "gives a number without meaning. Files that cannot be read are named and counted, the others are scored; the "
                  "exit code is 3 then.",
              .examples = "prle predict --model runs/prle face.jpg\n"
-                         "prle predict --model runs/prle faces/ --heatmap looks/ --json\n",
+                         "prle predict --model runs/prle faces/ --heatmap looks/ --json",
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(predict_args),
     .defaults = &defaults,

@@ -262,7 +262,7 @@ const prle_command prle_command_show = {
                  "where that is known, fused attention, maps of zoo members and of trained models, and the face with growing "
                  "shares of its primary region hidden. Images without a map in one of the files are not chosen.",
              .examples = "prle show --data faces.h5 --maps maps.h5 --cams cams/xception.h5 cams/resnet50.h5 --out pictures\n"
-                         "prle show --data faces.h5 --model runs/plain runs/prle --split test --out looks\n",
+                         "prle show --data faces.h5 --model runs/plain runs/prle --split test --out looks",
              .parts = (const prle_option_part[]){{.options = options}, {0}}},
     .args_bytes = sizeof(show_args),
     .defaults = &defaults,

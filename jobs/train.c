@@ -236,7 +236,7 @@ const prle_command prle_command_train = {
                  "SIGUSR1 writes a checkpoint and exits with 75.",
              .examples = "prle train --net resnet50 --data faces.h5 --run runs/plain\n"
                          "mpirun --bind-to none -n 2 prle train --preset paper --data faces.h5 --mask primary --maps maps.h5 "
-                         "--run runs/prle\n",
+                         "--run runs/prle",
              .parts = (const prle_option_part[]){{.options = options}, {0}},
              .presets = presets},
     .args_bytes = sizeof(train_args),

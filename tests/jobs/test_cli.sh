@@ -57,6 +57,7 @@ for command in $commands; do
     done
     [ "$(awk '{ if (length($0) > m) m = length($0) } END { print m }' "$tmp/out")" -le 130 ] ||
         complain "help is wider than 130 columns" "$prle" "$command" --help
+    grep -q ' $' "$tmp/out" && complain "help has a line that ends with a space" "$prle" "$command" --help
     expect 2 '' "^prle $command: unknown option --thraeds=2: did you mean --threads\?" "$prle" "$command" --thraeds=2
     expect 2 '' "^prle $command: option threads = \"x\" \(command line\): expected an integer from 0" "$prle" "$command" --threads x
     expect 2 '' "^prle $command: option device = \"gpu\".*one of auto, cpu, cuda" "$prle" "$command" --device gpu
