@@ -78,7 +78,8 @@ template <int N> __device__ static inline void join_block(float (&mean)[N], floa
 /* means, squares [blocks, C], counts [blocks]: each block's. Means are those of what values differ by from the first one, so that
  * they are exact where a mean is many deviations away from zero. */
 template <int N, typename T>
-static __global__ void statistics(float *means, float *squares, float *counts, const T *x, int64_t rows, int64_t C)
+static __global__ void __launch_bounds__(TILE_THREADS, 1)
+    statistics(float *means, float *squares, float *counts, const T *x, int64_t rows, int64_t C)
 {
     const int64_t c = tile_channel<N>(), step = tile_step();
     int64_t row = tile_row();
@@ -365,7 +366,8 @@ template <int N> __device__ static inline void gate_load(gate<N> &of, const prle
 
 /* parts [2, blocks, C]: each block's sum of d, and of d (x - mean). */
 template <int N, typename T>
-static __global__ void gradient_sums(float *parts, gradient<T> g, prle_cuda_norm norm, int64_t rows, int64_t C)
+static __global__ void __launch_bounds__(TILE_THREADS, 1)
+    gradient_sums(float *parts, gradient<T> g, prle_cuda_norm norm, int64_t rows, int64_t C)
 {
     __shared__ float shared[TILE_THREADS / 2 * 2 * N];
     const int64_t c = tile_channel<N>();
@@ -477,8 +479,9 @@ cudaError_t prle_norm_ranks_sums_cuda(const double *sums, const double *count, c
 
 /* slope, offset NULL: frozen. */
 template <int N, typename T>
-static __global__ void input_gradient(T *dx, T *dr, gradient<T> g, prle_cuda_norm norm, const float *slopes, const float *offsets,
-                                      int64_t rows, int64_t C)
+static __global__ void __launch_bounds__(TILE_THREADS, 3)
+    input_gradient(T *dx, T *dr, gradient<T> g, prle_cuda_norm norm, const float *slopes, const float *offsets, int64_t rows,
+                   int64_t C)
 {
     const int64_t c = tile_channel<N>();
     float slope[N] = {0}, offset[N] = {0};

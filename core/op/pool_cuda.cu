@@ -54,7 +54,9 @@ template <int N> __device__ static inline spot spot_of(unsigned i, unsigned heig
     return spot{pixel, (int)(row / height), (int)(row % height), (int)(pixel % width), (int)(i % runs * N)};
 }
 
-template <int N, typename T> static __global__ void pool_forward(T *y, uint8_t *where, const T *x, pooling z)
+/* One block at least: left to itself ptxas spills to keep more of them. Likewise in batch_norm_cuda.cu. */
+template <int N, typename T>
+static __global__ void __launch_bounds__(FLAT_THREADS, 1) pool_forward(T *y, uint8_t *where, const T *x, pooling z)
 {
     const int64_t n = z.B * z.rows.n_windows * z.columns.n_windows * (z.C / N);
 
@@ -89,7 +91,8 @@ template <int N, typename T> static __global__ void pool_forward(T *y, uint8_t *
     }
 }
 
-template <int N, typename T> static __global__ void pool_backward(T *dx, const uint8_t *where, const T *dy, pooling z)
+template <int N, typename T>
+static __global__ void __launch_bounds__(FLAT_THREADS, 1) pool_backward(T *dx, const uint8_t *where, const T *dy, pooling z)
 {
     const int64_t n = z.B * z.rows.size * z.columns.size * (z.C / N);
 

@@ -1,5 +1,5 @@
 /* libraries.c - cuDNN graphs, cuBLAS products and NCCL sums as a program writes them, each right and each with a planted
- * mistake: libraries NAME; `sum` and `sum_counts_differ` under mpirun -n 2. */
+ * mistake: libraries NAME; those that begin with `sum` under mpirun -n 2. */
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
@@ -125,9 +125,14 @@ static descriptor plan_of(descriptor op)
     return plan;
 }
 
-static void execute(descriptor plan, float *x, float *w, float *y, bool workspace_too_small)
+/* What is done wrong. */
+typedef struct conv_mistakes {
+    bool workspace, output, unwritten, pointer, alignment, unfinished, destroyed, changed;
+} conv_mistakes;
+
+static void execute(descriptor plan, float *x, float *w, float *y, conv_mistakes m)
 {
-    const int64_t ids[3] = {1, 2, 3};
+    const int64_t ids[3] = {1, m.pointer ? 7 : 2, 3};
     void *const pointers[3] = {x, w, y};
     void *workspace = NULL;
     int64_t n = 0, n_bytes = 0;
@@ -136,16 +141,21 @@ static void execute(descriptor plan, float *x, float *w, float *y, bool workspac
 
     CHECK(cudnnCreate(&handle));
     CHECK(cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &n_bytes));
-    if (workspace_too_small && n_bytes == 0) {
+    if (m.workspace && n_bytes == 0) {
         fprintf(stderr, "the plan takes no workspace: this mistake cannot be planted\n");
         exit(3);
     }
     if (n_bytes > 0)
-        CHECK(cudaMalloc(&workspace, (size_t)(workspace_too_small ? n_bytes - 1 : n_bytes)));
+        CHECK(cudaMalloc(&workspace, (size_t)(m.workspace ? n_bytes - 1 : n_bytes)));
     set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, ids);
     set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, pointers);
     set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
-    CHECK(cudnnBackendFinalize(pack));
+    if (!m.unfinished)
+        CHECK(cudnnBackendFinalize(pack));
+    if (m.changed)
+        set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
+    if (m.destroyed)
+        CHECK(cudnnBackendDestroyDescriptor(pack));
     CHECK(cudnnBackendExecute(handle, plan, pack));
     CHECK(cudaDeviceSynchronize());
     CHECK(cudaFree(workspace));
@@ -200,10 +210,6 @@ static descriptor convolution_op(int way, const int64_t y_dim[4])
     return op;
 }
 
-typedef struct conv_mistakes {
-    bool workspace, output, unwritten;
-} conv_mistakes;
-
 static int convolutions(int way, conv_mistakes m)
 {
     const int n_out = way == 0 ? Y : way == 1 ? X : W;
@@ -219,7 +225,7 @@ static int convolutions(int way, conv_mistakes m)
         y[i] = random_value();
     float *dx = device_copy(way == 1 || m.unwritten ? NULL : x, X), *dw = device_copy(way == 2 ? NULL : w, W),
           *dy = device_copy(way == 0 ? NULL : y, (size_t)(m.output ? Y - 1 : Y));
-    execute(plan_of(convolution_op(way, (const int64_t[4]){N, K, H, H})), dx, dw, dy, m.workspace);
+    execute(plan_of(convolution_op(way, (const int64_t[4]){N, K, H, H})), m.alignment ? dx + 1 : dx, dw, dy, m);
     CHECK(cudaMemcpy(out, way == 0 ? dy : way == 1 ? dx : dw, (size_t)n_out * sizeof *out, cudaMemcpyDeviceToHost));
     by_hand(way, x, w, y, exact);
     for (int i = 0; i < n_out; i++)
@@ -245,7 +251,11 @@ static int wrong_shape(void)
 
 /* ---- cuBLAS ---- */
 
-static int product(int leading)
+typedef struct product_mistakes {
+    bool leading, operand, workspace, host, freed;
+} product_mistakes;
+
+static int product(product_mistakes m)
 {
     enum { M = 5, NN = 7, KK = 3 };
     float a[M * KK], b[KK * NN], c[M * NN];
@@ -257,10 +267,15 @@ static int product(int leading)
         a[i] = random_value();
     for (int i = 0; i < KK * NN; i++)
         b[i] = random_value();
-    float *da = device_copy(a, M * KK), *db = device_copy(b, KK * NN), *dc = device_copy(NULL, M * NN);
+    float *da = device_copy(a, (size_t)(m.operand ? M * KK - 1 : M * KK)), *db = device_copy(b, KK * NN),
+          *dc = device_copy(NULL, M * NN);
     CHECK(cublasCreate(&handle));
-    CHECK(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_T, M, NN, KK, &one, da, CUDA_R_32F, leading, db, CUDA_R_32F, NN, &zero, dc,
-                       CUDA_R_32F, M, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+    if (m.workspace)
+        CHECK(cublasSetWorkspace(handle, (char *)db + 4, 64));
+    if (m.freed)
+        CHECK(cudaFree(da));
+    CHECK(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_T, M, NN, KK, &one, m.host ? a : da, CUDA_R_32F, m.leading ? M - 1 : M, db,
+                       CUDA_R_32F, NN, &zero, dc, CUDA_R_32F, M, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
     CHECK(cudaMemcpy(c, dc, sizeof c, cudaMemcpyDeviceToHost));
     for (int i = 0; i < M; i++) {
         for (int j = 0; j < NN; j++) {
@@ -279,7 +294,11 @@ static int product(int leading)
 
 /* ---- NCCL ---- */
 
-static int sums(bool counts_differ)
+typedef struct sum_mistakes {
+    bool counts, kinds, early, unwritten, absent;
+} sum_mistakes;
+
+static int sums(sum_mistakes m)
 {
     enum { COUNT = 100001 }; /* more than one chunk */
     int rank = 0, size = 0;
@@ -296,19 +315,24 @@ static int sums(bool counts_differ)
         CHECK(ncclGetUniqueId(&id));
     MPI_Bcast(&id, sizeof id, MPI_BYTE, 0, MPI_COMM_WORLD);
     config.blocking = 0;
+    if (m.early && rank == 1)
+        sleep(2); /* so that the other one is early for certain */
     const ncclResult_t begun = ncclCommInitRankConfig(&comm, size, id, rank, &config);
     if (begun != ncclSuccess && begun != ncclInProgress)
         CHECK(begun);
-    while (state == ncclInProgress)
-        CHECK(ncclCommGetAsyncError(comm, &state));
-    CHECK(state);
     CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    while (state == ncclInProgress && !m.early)
+        CHECK(ncclCommGetAsyncError(comm, &state));
+    if (!m.early)
+        CHECK(state);
     float *host = calloc(COUNT, sizeof *host);
     for (int i = 0; i < COUNT; i++)
         host[i] = (float)(i % 1000 + rank);
-    float *d = device_copy(host, COUNT);
-    for (int turn = 0; turn < 2; turn++)
-        CHECK(ncclAllReduce(d, d, (size_t)(COUNT - (counts_differ ? rank : 0)), ncclFloat32, ncclSum, comm, stream));
+    float *d = device_copy(m.unwritten ? NULL : host, COUNT);
+    if (m.kinds && rank == 1)
+        CHECK(ncclBroadcast(d, d, COUNT, ncclFloat32, 0, comm, stream));
+    for (int turn = m.absent ? rank : 0; turn < 2; turn++)
+        CHECK(ncclAllReduce(d, d, (size_t)(COUNT - (m.counts ? rank : 0)), ncclFloat32, ncclSum, comm, stream));
     CHECK(cudaStreamSynchronize(stream));
     CHECK(cudaMemcpy(host, d, COUNT * sizeof *host, cudaMemcpyDeviceToHost));
     int wrong = 0;
@@ -326,28 +350,33 @@ int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
 
-    if (strcmp(name, "forward") == 0)
-        return convolutions(0, (conv_mistakes){0});
-    if (strcmp(name, "data_gradient") == 0)
-        return convolutions(1, (conv_mistakes){0});
-    if (strcmp(name, "filter_gradient") == 0)
-        return convolutions(2, (conv_mistakes){0});
-    if (strcmp(name, "small_workspace") == 0)
-        return convolutions(1, (conv_mistakes){.workspace = true}) /* on the A100 of devices/ its plan takes one */;
-    if (strcmp(name, "small_output") == 0)
-        return convolutions(0, (conv_mistakes){.output = true});
-    if (strcmp(name, "unwritten_input") == 0)
-        return convolutions(0, (conv_mistakes){.unwritten = true});
-    if (strcmp(name, "wrong_shape") == 0)
-        return wrong_shape();
-    if (strcmp(name, "product") == 0)
-        return product(5);
-    if (strcmp(name, "product_leading") == 0)
-        return product(4);
-    if (strcmp(name, "sum") == 0)
-        return sums(false);
-    if (strcmp(name, "sum_counts_differ") == 0)
-        return sums(true);
+#define DO(what, call)                                                                                                           \
+    if (strcmp(name, what) == 0)                                                                                                 \
+        return call;
+    DO("forward", convolutions(0, (conv_mistakes){0}))
+    DO("data_gradient", convolutions(1, (conv_mistakes){0}))
+    DO("filter_gradient", convolutions(2, (conv_mistakes){0}))
+    DO("small_workspace", convolutions(1, (conv_mistakes){.workspace = true})) /* on the A100 of devices/ its plan takes one */
+    DO("small_output", convolutions(0, (conv_mistakes){.output = true}))
+    DO("unwritten_input", convolutions(0, (conv_mistakes){.unwritten = true}))
+    DO("wrong_shape", wrong_shape())
+    DO("no_pointer", convolutions(0, (conv_mistakes){.pointer = true}))
+    DO("misaligned_tensor", convolutions(0, (conv_mistakes){.alignment = true}))
+    DO("not_finalized", convolutions(0, (conv_mistakes){.unfinished = true}))
+    DO("set_when_finalized", convolutions(0, (conv_mistakes){.changed = true}))
+    DO("destroyed_descriptor", convolutions(0, (conv_mistakes){.destroyed = true}))
+    DO("product", product((product_mistakes){0}))
+    DO("product_leading", product((product_mistakes){.leading = true}))
+    DO("product_operand", product((product_mistakes){.operand = true}))
+    DO("product_workspace", product((product_mistakes){.workspace = true}))
+    DO("product_host", product((product_mistakes){.host = true}))
+    DO("product_freed", product((product_mistakes){.freed = true}))
+    DO("sum", sums((sum_mistakes){0}))
+    DO("sum_counts_differ", sums((sum_mistakes){.counts = true}))
+    DO("sum_kinds_differ", sums((sum_mistakes){.kinds = true}))
+    DO("sum_too_early", sums((sum_mistakes){.early = true}))
+    DO("sum_one_absent", sums((sum_mistakes){.absent = true}))
+    DO("sum_unwritten", sums((sum_mistakes){.unwritten = true}))
     fprintf(stderr, "libraries: what is '%s'?\n", name);
     return 2;
 }

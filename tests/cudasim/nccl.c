@@ -13,7 +13,7 @@
 
 #include "tests/cudasim/ptx.h" /* number formats */
 
-enum { MAX_RANKS = 16, CHUNK_BYTES = 1 << 18, NAME_BYTES = 64, PATIENCE_SECONDS = 120 };
+enum { MAX_RANKS = 16, CHUNK_BYTES = 1 << 18, NAME_BYTES = 64 };
 
 typedef enum collective { ALL_REDUCE, BROADCAST } collective;
 
@@ -48,12 +48,20 @@ static void step_done(ncclComm_t c)
     c->since = time(NULL);
 }
 
+/* Seconds for which a rank is waited for: CUDASIM_PATIENCE. */
+static long patience(void)
+{
+    const char *text = getenv("CUDASIM_PATIENCE");
+
+    return text == NULL ? 120 : strtol(text, NULL, 10);
+}
+
 /* Have all ranks done as many steps? */
 static bool all_there(ncclComm_t c)
 {
     for (int r = 0; r < c->size; r++)
         if ((int)(atomic_load(&c->meeting->stage[r]) - c->stage) < 0) {
-            if (time(NULL) - c->since > PATIENCE_SECONDS)
+            if (time(NULL) - c->since > patience())
                 sim_fatal("rank %d: collective %llu waits for rank %d for ever; a GPU would hang", c->rank,
                           (unsigned long long)c->number, r);
             return false;
