@@ -49,8 +49,8 @@ vendor() { # HEADERS WRAPPERS
 }
 vendor 'mpi[^>]*\.h' '_mpi\.[ch]$|^tests/(dist|cudasim)/'
 vendor 'oneapi/dnnl/[^>]*|dnnl[^>]*' '_dnnl\.[ch]$'
-while read -r name regex; do # the wrapper in core and its test
-    vendor "$regex" "^(core/|tests/core/test_)$name\.c\$"
+while read -r name regex; do # the wrapper in core and its test; the simulator stands alone
+    vendor "$regex" "^(core/|tests/core/test_)$name\.c\$|^tests/cudasim/"
 done << 'END'
 hdf5 (hdf5|H5[A-Z][a-z]*|H5public)\.h
 jpeg (turbojpeg|jpeglib|jconfig)\.h

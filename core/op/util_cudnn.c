@@ -3,17 +3,28 @@
 #include "core/op/util_cudnn.h"
 
 #include <cudnn.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/cache.h"
+#include "core/log.h"
+#include "core/text.h"
 
 typedef cudnnBackendDescriptor_t descriptor;
 
-enum { MAX_OPS = 4, MAX_DESCRIPTORS = 32, MAX_ENGINES = 64, MAX_NOTES = 16 };
+enum {
+    MAX_OPS = 4,
+    MAX_DESCRIPTORS = 32,
+    MAX_ENGINES = 64,
+    MAX_NOTES = 16,
+    CHOICE = 1, /* grows when engines are chosen otherwise: plans kept on disk are made anew */
+};
 
 struct prle_cudnn_graph {
     prle_status st;
+    prle_text words; /* what it computes: a plan on disk is known by them */
     descriptor owned[MAX_DESCRIPTORS], tensor[PRLE_CUDNN_MAX_TENSORS + 1], op[MAX_OPS];
     int n_owned, n_ops;
 };
@@ -92,8 +103,10 @@ static void drop_all(descriptor *owned, int n)
 
 void prle_cudnn_graph_destroy(prle_cudnn_graph *g)
 {
-    if (g != NULL)
-        drop_all(g->owned, g->n_owned);
+    if (g == NULL)
+        return;
+    drop_all(g->owned, g->n_owned);
+    prle_text_drop(&g->words);
     prle_free(g);
 }
 
@@ -111,6 +124,8 @@ void prle_cudnn_tensor(prle_cudnn_graph *g, int id, prle_dtype dtype, const int6
     set(g, d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
     finish(g, d);
     g->tensor[id] = d;
+    prle_text_add(&g->words, "tensor %d: %s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 "%s\n", id, prle_dtype_name(dtype),
+                  dim[0], dim[1], dim[2], dim[3], is_virtual ? ", virtual" : "");
 }
 
 static descriptor geometry(prle_cudnn_graph *g, const prle_conv2d_attrs *a)
@@ -170,6 +185,8 @@ void prle_cudnn_convolution(prle_cudnn_graph *g, prle_op_pass pass, int x, int w
     set(g, op, names[pass].alpha, CUDNN_TYPE_FLOAT, 1, &one);
     set(g, op, names[pass].beta, CUDNN_TYPE_FLOAT, 1, &zero);
     push_op(g, op);
+    prle_text_add(&g->words, "convolution, pass %d, of %d %d %d: stride %d, padding %d %d %d %d\n", (int)pass, x, w, y,
+                  (int)attrs->stride, (int)attrs->pad_top, (int)attrs->pad_left, (int)attrs->pad_bottom, (int)attrs->pad_right);
 }
 
 /* b < 0: of one tensor only. */
@@ -188,6 +205,7 @@ static void pointwise(prle_cudnn_graph *g, cudnnPointwiseMode_t mode, int a, int
         set_child(g, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, g->tensor[b]);
     set_child(g, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, g->tensor[y]);
     push_op(g, op);
+    prle_text_add(&g->words, "pointwise %d of %d %d: %d\n", (int)mode, a, b, y);
 }
 
 void prle_cudnn_add(prle_cudnn_graph *g, int a, int b, int y) { pointwise(g, CUDNN_POINTWISE_ADD, a, b, y); }
@@ -230,6 +248,7 @@ static int64_t ask(descriptor d, cudnnBackendAttributeName_t name, cudnnBackendA
 typedef struct engine_notes {
     int64_t index;
     bool tensor_cores, varying, approximate, compiled;
+    bool kept; /* on disk, by an earlier process */
 } engine_notes;
 
 static prle_status notes_read(descriptor config, engine_notes *out)
@@ -267,42 +286,65 @@ typedef struct search {
     char why[192]; /* the last was refused */
 } search;
 
+/* The engine sums as is wished; else s->why. */
+static bool engine_fits(search *s, const engine_notes *notes)
+{
+    const prle_cudnn_wishes *w = s->wishes;
+    const bool varies = w->deterministic && notes->varying, rounds = w->exact && (notes->tensor_cores || notes->approximate);
+
+    if (varies || rounds)
+        snprintf(s->why, sizeof s->why, "engine %d %s", (int)notes->index,
+                 varies ? "is not deterministic" : "is not exact in f32");
+    return !varies && !rounds;
+}
+
+/* Of a finalized plan; names it. */
+static bool scratch_fits(search *s, const engine_notes *notes, prle_cudnn_plan *plan)
+{
+    int64_t scratch = 0;
+
+    (void)ask(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &scratch);
+    plan->scratch_bytes = (size_t)scratch;
+    snprintf(plan->name, sizeof plan->name, "engine %d%s%s%s", (int)notes->index, notes->tensor_cores ? ", tensor cores" : "",
+             notes->compiled ? ", compiled here" : "", notes->kept ? ", kept" : "");
+    if (plan->scratch_bytes > s->wishes->most_scratch_bytes)
+        snprintf(s->why, sizeof s->why, "engine %d wants %lld MiB of scratch", (int)notes->index, (long long)scratch >> 20);
+    return plan->scratch_bytes <= s->wishes->most_scratch_bytes;
+}
+
+static prle_status plan_begin(const search *s, prle_cudnn_plan *plan)
+{
+    PRLE_CUDNN(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan->plan));
+    PRLE_CUDNN(
+        cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &s->device));
+    return PRLE_OK;
+}
+
+static void plan_drop(prle_cudnn_plan *plan)
+{
+    drop(plan->plan);
+    plan->plan = NULL;
+}
+
 /* Takes the engine if it will do; the plan owns the configuration then. */
 static prle_status engine_try(search *s, descriptor config, prle_cudnn_plan *plan, bool *taken)
 {
-    const prle_cudnn_wishes *w = s->wishes;
     engine_notes notes;
-    int64_t scratch = 0;
 
     *taken = false;
     s->n_tried++;
     PRLE_TRY(notes_read(config, &notes));
-    if ((w->deterministic && notes.varying) || (w->exact && (notes.tensor_cores || notes.approximate))) {
-        snprintf(s->why, sizeof s->why, "engine %d %s", (int)notes.index,
-                 w->deterministic && notes.varying ? "is not deterministic" : "is not exact in f32");
+    if (!engine_fits(s, &notes))
         return PRLE_OK;
-    }
-    PRLE_CUDNN(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan->plan));
+    PRLE_TRY(plan_begin(s, plan));
     PRLE_CUDNN(
         cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config));
-    PRLE_CUDNN(
-        cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &s->device));
     const cudnnStatus_t status = cudnnBackendFinalize(plan->plan);
-    if (status == CUDNN_STATUS_SUCCESS)
-        (void)ask(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &scratch);
-    if (status != CUDNN_STATUS_SUCCESS || (size_t)scratch > w->most_scratch_bytes) {
-        if (status != CUDNN_STATUS_SUCCESS)
-            snprintf(s->why, sizeof s->why, "engine %d: %s", (int)notes.index, cudnnGetErrorString(status));
-        else
-            snprintf(s->why, sizeof s->why, "engine %d wants %lld MiB of scratch", (int)notes.index, (long long)scratch >> 20);
-        drop(plan->plan);
-        plan->plan = NULL;
-        return PRLE_OK;
-    }
-    plan->scratch_bytes = (size_t)scratch;
-    snprintf(plan->name, sizeof plan->name, "engine %d%s%s", (int)notes.index, notes.tensor_cores ? ", tensor cores" : "",
-             notes.compiled ? ", compiled here" : "");
-    *taken = true;
+    if (status != CUDNN_STATUS_SUCCESS)
+        snprintf(s->why, sizeof s->why, "engine %d: %s", (int)notes.index, cudnnGetErrorString(status));
+    *taken = status == CUDNN_STATUS_SUCCESS && scratch_fits(s, &notes, plan);
+    if (!*taken)
+        plan_drop(plan);
     return PRLE_OK;
 }
 
@@ -347,26 +389,123 @@ static prle_status engine_find(search *s, cudnnBackendHeurMode_t mode, prle_cudn
     return st;
 }
 
+static prle_status plan_find(search *s, prle_cudnn_plan *plan)
+{
+    PRLE_TRY(engine_find(s, CUDNN_HEUR_MODE_A, plan));
+    if (plan->plan == NULL)
+        PRLE_TRY(engine_find(s, CUDNN_HEUR_MODE_FALLBACK, plan));
+    PRLE_CHECK(plan->plan != NULL, PRLE_ENOTSUP, "cuDNN has no engine for this convolution: %d tried; the last: %s", s->n_tried,
+               s->why);
+    return PRLE_OK;
+}
+
+/* ---- plans on disk: cuDNN writes a plan as text, with the kernels it has compiled, and makes one of it again ---- */
+
+static const char *cache_kind(char text[48])
+{
+    snprintf(text, 48, "cudnn-%s", prle_cudnn_version());
+    return text;
+}
+
+/* All that decides a plan, in words. GPUs of one kind share plans. */
+static prle_status key_of(const prle_cudnn_graph *g, const prle_cudnn_wishes *w, char **out)
+{
+    const prle_cuda *gpu = NULL;
+    prle_text key = {0};
+    int driver = 0;
+
+    PRLE_TRY(g->words.st);
+    if (w->device_json != NULL) {
+        prle_text_add(&key, "GPU %s\n", w->device_json);
+    } else {
+        PRLE_TRY(prle_cuda_get(&gpu));
+        PRLE_CUDA(cudaDriverGetVersion(&driver));
+        prle_text_add(&key, "GPU %s, sm_%d, %d multiprocessors, driver %d\n", gpu->name, gpu->arch, gpu->n_sm, driver);
+    }
+    prle_text_add(&key, "cuDNN %s, choice %d, deterministic %d, exact %d, scratch %zu\n", prle_cudnn_version(), CHOICE,
+                  w->deterministic, w->exact, w->most_scratch_bytes);
+    prle_text_add_bytes(&key, g->words.bytes, g->words.n_bytes);
+    return prle_text_take(&key, out);
+}
+
+/* The plan that an earlier process kept, without asking heuristics or compilers. It has to fulfil the wishes all the same. */
+static prle_status plan_load(search *s, const char *key, prle_cudnn_plan *plan)
+{
+    char kind[48];
+    uint8_t *json = NULL;
+    size_t n_bytes = 0;
+    descriptor config = NULL;
+    engine_notes notes;
+    prle_status st = PRLE_OK;
+
+    PRLE_TRY(prle_cache_get(cache_kind(kind), key, &json, &n_bytes));
+    PRLE_TRY_OUT(plan_begin(s, plan));
+    PRLE_TRY_OUT(PRLE_CUDNN_STATUS(cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
+                                                            CUDNN_TYPE_CHAR, (int64_t)n_bytes, json)));
+    PRLE_TRY_OUT(PRLE_CUDNN_STATUS(cudnnBackendFinalize(plan->plan)));
+    PRLE_TRY_OUT(PRLE_CUDNN_STATUS(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config)));
+    (void)ask(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
+    PRLE_TRY_OUT(notes_read(config, &notes));
+    notes.kept = true;
+    PRLE_CHECK_OUT(engine_fits(s, &notes) && scratch_fits(s, &notes, plan), PRLE_EFORMAT, "the plan on disk: %s", s->why);
+out:
+    if (st != PRLE_OK)
+        plan_drop(plan);
+    drop(config);
+    prle_free(json);
+    return st;
+}
+
+static prle_status plan_keep(const prle_cudnn_plan *plan, const char *key)
+{
+    const cudnnBackendAttributeName_t name = CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION;
+    char kind[48], *json = NULL;
+    int64_t n = 0;
+    prle_status st = PRLE_OK;
+
+    PRLE_CUDNN(cudnnBackendGetAttribute(plan->plan, name, CUDNN_TYPE_CHAR, 0, &n, NULL));
+    PRLE_TRY(PRLE_NEW(json, n));
+    PRLE_TRY_OUT(PRLE_CUDNN_STATUS(cudnnBackendGetAttribute(plan->plan, name, CUDNN_TYPE_CHAR, n, &n, json)));
+    PRLE_TRY_OUT(prle_cache_put(cache_kind(kind), key, json, (size_t)n));
+out:
+    prle_free(json);
+    return st;
+}
+
+/* From the disk, or found and put there. What is wrong with the disk is no error. */
+static prle_status plan_make(search *s, const char *key, prle_cudnn_plan *plan)
+{
+    const prle_status loaded = plan_load(s, key, plan);
+
+    if (loaded == PRLE_OK)
+        return PRLE_OK;
+    if (loaded != PRLE_ENOTSUP)
+        prle_log(PRLE_LOG_DEBUG, "op", "plans kept on disk: %s: made anew", prle_error_message());
+    PRLE_TRY(plan_find(s, plan));
+    if (plan_keep(plan, key) != PRLE_OK)
+        prle_log(PRLE_LOG_DEBUG, "op", "plans kept on disk: %s", prle_error_message());
+    return PRLE_OK;
+}
+
 prle_status prle_cudnn_plan_create(prle_cudnn_plan **out, prle_cudnn_graph *g, const prle_cudnn_wishes *wishes)
 {
     search s = {.device = device_of(g, wishes->device_json), .wishes = wishes, .why = "no engine was named"};
     prle_cudnn_plan *plan = NULL;
+    char *key = NULL;
     prle_status st = PRLE_OK;
 
     s.graph = graph_of(g);
     PRLE_TRY_OUT(g->st);
+    PRLE_TRY_OUT(key_of(g, wishes, &key));
     PRLE_TRY_OUT(PRLE_NEW(plan, 1));
-    PRLE_TRY_OUT(engine_find(&s, CUDNN_HEUR_MODE_A, plan));
-    if (plan->plan == NULL)
-        PRLE_TRY_OUT(engine_find(&s, CUDNN_HEUR_MODE_FALLBACK, plan));
-    PRLE_CHECK_OUT(plan->plan != NULL, PRLE_ENOTSUP, "cuDNN has no engine for this convolution: %d tried; the last: %s",
-                   s.n_tried, s.why);
+    PRLE_TRY_OUT(plan_make(&s, key, plan));
     memcpy(plan->owned, g->owned, sizeof g->owned);
     plan->n_owned = g->n_owned;
     g->n_owned = 0;
     *out = plan;
     plan = NULL;
 out:
+    prle_free(key);
     prle_cudnn_plan_destroy(plan);
     return st;
 }

@@ -41,12 +41,14 @@ typedef struct prle_cudnn_plan prle_cudnn_plan;
 /**
  * The first of the heuristics' engines (mode A, then the fallback) that fulfils the wishes and finalizes. PRLE_ENOTSUP says how
  * many were tried and why the last one was refused.
+ *
+ * A plan is kept in the user's cache folder (core/cache.h) and taken from there the next time the same is asked for.
  */
 PRLE_NODISCARD prle_status prle_cudnn_plan_create(prle_cudnn_plan **out, prle_cudnn_graph *g, const prle_cudnn_wishes *wishes);
 void prle_cudnn_plan_destroy(prle_cudnn_plan *plan); /* NULL is fine */
 
 size_t prle_cudnn_plan_scratch(const prle_cudnn_plan *plan);
-const char *prle_cudnn_plan_name(const prle_cudnn_plan *plan); /* "engine 38, tensor cores": borrowed */
+const char *prle_cudnn_plan_name(const prle_cudnn_plan *plan); /* "engine 38, tensor cores, kept": borrowed */
 
 /** Queues it on the compute stream. ids, pointers [n]: every tensor that is not virtual, 16-byte aligned. Allocates nothing of
  * ours. */

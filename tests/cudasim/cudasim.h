@@ -19,6 +19,7 @@ typedef struct cudasim_counts {
     int64_t pageable_copies;  /* with a host side that is not pinned */
     int64_t synchronisations; /* calls that made the host wait: stream, device, event, blocking copies */
     int64_t allocations;      /* device and pinned memory */
+    int64_t heuristics;       /* cuDNN's, asked for engines */
     int64_t reports;          /* of misuse; never reset */
 } cudasim_counts;
 

@@ -1,9 +1,10 @@
 /* cudnn.c - cuDNN's graph API. Every descriptor, heuristic and plan is the real library's, in its deviceless mode, for the GPU
  * that CUDASIM_DEVICE_JSON describes: what it refuses there it refuses on the GPU. Beside it each attribute is kept here, so that
  * cudnnBackendExecute, the one call that needs a device, can be done by plain loops: convolutions and pointwise operations, sums
- * in double, values rounded where a tensor has another type than float. */
+ * in double, values rounded where a tensor has another type than float. A plan made of its text computes what the text says. */
 #include <cudnn.h>
 #include <dlfcn.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,15 +27,36 @@ typedef struct shadow {
     int type;
     bool finalized;
     attribute *attributes;
-    descriptor graph; /* engine configurations: what they compute */
+    descriptor graph;     /* engine configurations, and plans made of text: what they compute */
+    struct shadow *parts; /* such plans: the descriptors of that graph, which the library knows nothing of */
 } shadow;
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, MAX_DIMS = 8, MAX_OPS = 16 };
 static shadow *shadows[BUCKETS];
 
 struct cudnnContext {
     cudaStream_t stream;
 };
+
+/* ---- convolutions ---- */
+
+typedef enum direction { FORWARD, DATA, FILTER } direction;
+
+/* Names of the attributes: x, w, y, geometry. */
+static const int conv_names[3][4] = {
+    {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC},
+    {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC},
+    {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC}};
+
+static direction conv_direction(int type)
+{
+    return type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR         ? FORWARD
+           : type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR ? DATA
+                                                                                  : FILTER;
+}
 
 /* ---- the real library ---- */
 
@@ -115,23 +137,22 @@ static size_t item_bytes(cudnnBackendAttributeType_t type)
     }
 }
 
-SIM_API cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, descriptor *out)
+/* key NULL: a descriptor of ours, known by its shadow's address. */
+static shadow *shadow_new(descriptor key, int type)
 {
-    sim_lock();
-    const cudnnStatus_t status = REAL(create_function, "cudnnBackendCreateDescriptor")(type, out);
-    if (status == CUDNN_STATUS_SUCCESS) {
-        shadow *s = sim_new(sizeof *s);
-        *s = (shadow){.next = *bucket(*out), .key = *out, .type = (int)type};
-        *bucket(*out) = s;
-    }
-    sim_unlock();
-    return status;
+    shadow *s = sim_new(sizeof *s);
+
+    *s = (shadow){.key = key != NULL ? key : (descriptor)(void *)s, .type = type};
+    shadow **at = bucket(s->key);
+    s->next = *at;
+    *at = s;
+    return s;
 }
 
-SIM_API cudnnStatus_t cudnnBackendDestroyDescriptor(descriptor d)
+static void shadow_free(shadow *s)
 {
-    sim_lock();
-    shadow *s = shadow_of(d), **at = bucket(d);
+    shadow **at = bucket(s->key);
+
     while (*at != s)
         at = &(*at)->next;
     *at = s->next;
@@ -141,7 +162,29 @@ SIM_API cudnnStatus_t cudnnBackendDestroyDescriptor(descriptor d)
         free(a->value);
         free(a);
     }
+    while (s->parts != NULL) {
+        shadow *part = s->parts;
+        s->parts = part->parts;
+        part->parts = NULL;
+        shadow_free(part);
+    }
     free(s);
+}
+
+SIM_API cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, descriptor *out)
+{
+    sim_lock();
+    const cudnnStatus_t status = REAL(create_function, "cudnnBackendCreateDescriptor")(type, out);
+    if (status == CUDNN_STATUS_SUCCESS)
+        shadow_new(*out, (int)type);
+    sim_unlock();
+    return status;
+}
+
+SIM_API cudnnStatus_t cudnnBackendDestroyDescriptor(descriptor d)
+{
+    sim_lock();
+    shadow_free(shadow_of(d));
     const cudnnStatus_t status = REAL(descriptor_function, "cudnnBackendDestroyDescriptor")(d);
     sim_unlock();
     return status;
@@ -179,6 +222,162 @@ SIM_API cudnnStatus_t cudnnBackendSetAttribute(descriptor d, cudnnBackendAttribu
     return status;
 }
 
+/* ---- plans made of text ---- */
+
+static const struct {
+    const char *word;
+    int value;
+} words[] = {
+    {"CUDNN_DATA_FLOAT", CUDNN_DATA_FLOAT},
+    {"CUDNN_DATA_HALF", CUDNN_DATA_HALF},
+    {"CUDNN_DATA_BFLOAT16", CUDNN_DATA_BFLOAT16},
+    {"CUDNN_POINTWISE_ADD", CUDNN_POINTWISE_ADD},
+    {"CUDNN_POINTWISE_MUL", CUDNN_POINTWISE_MUL},
+    {"CUDNN_POINTWISE_RELU_FWD", CUDNN_POINTWISE_RELU_FWD},
+    {"CUDNN_POINTWISE_SWISH_FWD", CUDNN_POINTWISE_SWISH_FWD},
+    {"CUDNN_POINTWISE_SIGMOID_FWD", CUDNN_POINTWISE_SIGMOID_FWD},
+    {"CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR", CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR},
+    {"CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR", CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR},
+    {"CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR",
+     CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR},
+    {"CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR",
+     CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR},
+};
+
+static int value_of(const json_t *word)
+{
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (json_is_string(word) && strcmp(words[i].word, json_string_value(word)) == 0)
+            return words[i].value;
+    sim_fatal("cuDNN: a plan's text has %s, which is not simulated", json_is_string(word) ? json_string_value(word) : "no word");
+}
+
+static shadow *part_new(shadow *plan, int type)
+{
+    shadow *s = shadow_new(NULL, type);
+
+    s->finalized = true;
+    s->parts = plan->parts;
+    plan->parts = s;
+    return s;
+}
+
+static void remember_word(shadow *s, int name, const json_t *word)
+{
+    const int value = value_of(word);
+
+    remember(s, name, CUDNN_TYPE_DATA_TYPE, 1, &value);
+}
+
+static void remember_longs(shadow *s, int name, const json_t *list)
+{
+    int64_t values[MAX_DIMS];
+    const size_t n = json_array_size(list);
+
+    if (n == 0 || n > MAX_DIMS)
+        sim_fatal("cuDNN: a plan's text has a list of %zu numbers", n);
+    for (size_t i = 0; i < n; i++)
+        values[i] = json_integer_value(json_array_get(list, i));
+    remember(s, name, CUDNN_TYPE_INT64, (int64_t)n, values);
+}
+
+/* NULL: the text names none. */
+static shadow *part_find(shadow *plan, int type, const char *id)
+{
+    for (shadow *s = plan->parts; s != NULL && id != NULL; s = s->parts)
+        if (s->type == type && *longs(s, CUDNN_ATTR_TENSOR_UNIQUE_ID) == strtoll(id, NULL, 10))
+            return s;
+    return NULL;
+}
+
+static void tensor_parse(shadow *plan, const json_t *text)
+{
+    shadow *s = part_new(plan, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    const int64_t id = strtoll(json_string_value(json_object_get(text, "name")), NULL, 10),
+                  alignment = json_integer_value(json_object_get(text, "ptrAlignment"));
+    const bool is_virtual = json_is_true(json_object_get(text, "isVirtual"));
+
+    remember(s, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
+    remember(s, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
+    remember(s, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
+    remember_word(s, CUDNN_ATTR_TENSOR_DATA_TYPE, json_object_get(text, "dataType"));
+    remember_longs(s, CUDNN_ATTR_TENSOR_DIMENSIONS, json_object_get(text, "dim"));
+    remember_longs(s, CUDNN_ATTR_TENSOR_STRIDES, json_object_get(text, "stride"));
+}
+
+/* The tensor that stands under one of two names: X or dX. */
+static void remember_tensor(shadow *plan, shadow *op, int name, const json_t *text, const char *plain, const char *gradient)
+{
+    const char *id = json_string_value(json_object_get(text, plain));
+    const shadow *s =
+        part_find(plan, CUDNN_BACKEND_TENSOR_DESCRIPTOR, id != NULL ? id : json_string_value(json_object_get(text, gradient)));
+
+    if (s != NULL)
+        remember(op, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &s->key);
+}
+
+static void convolution_parse(shadow *plan, shadow *op, const json_t *text)
+{
+    const int *names = conv_names[conv_direction(op->type)];
+    shadow *how = part_new(plan, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    const json_t *pad = json_object_get(text, "pad");
+
+    remember_longs(how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, pad != NULL ? pad : json_object_get(text, "pad_lower"));
+    remember_longs(how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, json_object_get(text, "stride"));
+    remember_tensor(plan, op, names[0], text, "X", "dX");
+    remember_tensor(plan, op, names[1], text, "W", "dW");
+    remember_tensor(plan, op, names[2], text, "Y", "dY");
+    remember(op, names[3], CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &how->key);
+}
+
+static void pointwise_parse(shadow *plan, shadow *op, const json_t *text)
+{
+    shadow *how = part_new(plan, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+
+    remember_word(how, CUDNN_ATTR_POINTWISE_MODE, json_object_get(text, "pointwiseMode"));
+    remember(op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &how->key);
+    remember_tensor(plan, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, text, "X", "dX");
+    remember_tensor(plan, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, text, "B", "dB");
+    remember_tensor(plan, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, text, "Y", "dY");
+}
+
+/* What the library's own text says that the plan computes. */
+static void plan_parse(shadow *plan, const attribute *text)
+{
+    json_t *root = json_loadb((const char *)text->value, strnlen((const char *)text->value, (size_t)text->n), 0, NULL), *item;
+    const json_t *graph = json_object_get(root, "operationGraph"), *nodes = json_object_get(graph, "nodes");
+    descriptor ops[MAX_OPS];
+    size_t i;
+
+    if (json_array_size(nodes) == 0 || json_array_size(nodes) > MAX_OPS)
+        sim_fatal("cuDNN: a plan's text of %zu operations is not simulated", json_array_size(nodes));
+    json_array_foreach(json_object_get(graph, "tensors"), i, item) tensor_parse(plan, item);
+    json_array_foreach(nodes, i, item)
+    {
+        shadow *op = part_new(plan, value_of(json_object_get(item, "operation")));
+        ops[i] = op->key;
+        if (op->type == CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)
+            pointwise_parse(plan, op, item);
+        else
+            convolution_parse(plan, op, item);
+    }
+    shadow *whole = part_new(plan, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    remember(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, (int64_t)json_array_size(nodes), ops);
+    plan->graph = whole->key;
+    json_decref(root);
+}
+
+/* A plan is finalized, or a heuristic: one of those that cost time. */
+static void finalized(shadow *s)
+{
+    const attribute *text = find(s, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
+
+    s->finalized = true;
+    sim_counts.heuristics += s->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR;
+    if (s->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && text != NULL)
+        plan_parse(s, text);
+}
+
 /* A program may ask for plans and heuristics that do not exist, and must be ready to be refused. */
 static bool may_be_refused(const shadow *s)
 {
@@ -192,7 +391,7 @@ SIM_API cudnnStatus_t cudnnBackendFinalize(descriptor d)
     sim_lock();
     const cudnnStatus_t status = REAL(descriptor_function, "cudnnBackendFinalize")(d);
     if (status == CUDNN_STATUS_SUCCESS) {
-        shadow_of(d)->finalized = true;
+        finalized(shadow_of(d));
     } else if (!may_be_refused(shadow_of(d))) {
         REAL(last_error_function, "cudnnGetLastErrorString")(message, sizeof message);
         sim_report("the real cuDNN refuses a descriptor of type %d: %d %s", shadow_of(d)->type, (int)status, message);
@@ -246,7 +445,7 @@ SIM_API cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t *out)
 
 /* ---- executing ---- */
 
-enum { MAX_DIMS = 8, MAX_TENSORS = 64, MAX_POINTERS = 64 };
+enum { MAX_TENSORS = 64, MAX_POINTERS = 64 };
 
 /** A tensor as dense doubles in logical order, while its graph is computed. */
 typedef struct tensor {
@@ -355,8 +554,6 @@ static void tensor_write(const execution *e, tensor *t)
     }
 }
 
-typedef enum direction { FORWARD, DATA, FILTER } direction;
-
 /* One pair of pixels that a kernel weight joins. */
 static void join(direction way, double *x, double *w, double *y)
 {
@@ -434,28 +631,21 @@ static void pointwise(const execution *e, const shadow *op)
 
 static void convolution(const execution *e, const shadow *op, direction way)
 {
-    static const int names[3][4] = {
-        {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
-         CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC},
-        {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC},
-        {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
-         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC}};
-    const int out = way == FORWARD ? 2 : way == DATA ? 0 : 1;
+    const int *names = conv_names[way], out = way == FORWARD ? 2 : way == DATA ? 0 : 1;
     tensor *t[3];
 
     for (int i = 0; i < 3; i++)
-        t[i] = tensor_of(e, child(op, names[way][i]), i != out);
-    convolve(way, t[0], t[1], t[2], child(op, names[way][3]));
+        t[i] = tensor_of(e, child(op, names[i]), i != out);
+    convolve(way, t[0], t[1], t[2], child(op, names[3]));
     tensor_write(e, t[out]);
 }
 
 static void operation(const execution *e, const shadow *op)
 {
     switch (op->type) {
-    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: convolution(e, op, FORWARD); break;
-    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: convolution(e, op, DATA); break;
-    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR: convolution(e, op, FILTER); break;
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR:
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR:
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR: convolution(e, op, conv_direction(op->type)); break;
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: pointwise(e, op); break;
     default: sim_fatal("cuDNN's operation of type %d is not simulated", op->type);
     }
@@ -507,10 +697,10 @@ SIM_API cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, descriptor plan,
     const shadow *p = shadow_of(plan), *v = shadow_of(pack);
     if (!p->finalized || !v->finalized)
         sim_fatal("cuDNN: a plan or variant pack is executed before it is finalized");
-    const shadow *engine = child(p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
-    if (engine->graph == NULL)
+    const shadow *of = p->graph != NULL ? p : child(p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+    if (of->graph == NULL)
         sim_fatal("cuDNN: an engine configuration that no heuristic handed out is not simulated");
-    e.graph = shadow_of(engine->graph);
+    e.graph = shadow_of(of->graph);
     pack_read(&e, v);
     get(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &e.workspace_bytes);
     const cudaError_t error = sim_submit(handle->stream, &work, &e, sizeof e);

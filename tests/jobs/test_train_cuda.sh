@@ -81,6 +81,17 @@ if [ "$n_gpus" -ge 2 ]; then # with batch norm over all ranks they train as one 
 fi
 size=1
 
+# the second process takes its plans of convolutions from the disk, and trains to the bit as the first
+export PRLE_CACHE=$tmp/cache
+for run in plans_made plans_kept; do
+    train_on cuda "$run" 3 --log-level debug:op
+done
+unset PRLE_CACHE
+compare plans_kept plans_made 3 0
+plans() { grep -c "cuDNN engine.*$1" "$tmp/$2.log" || true; }
+[ "$(plans kept plans_made)" -eq 0 ] || fail "the first process found plans on disk"
+[ "$(plans '' plans_kept)" -gt 0 ] && [ "$(plans kept plans_kept)" -eq "$(plans '' plans_kept)" ] || fail "the second process made plans anew"
+
 # a loss that is not finite
 if on_gpu "$prle" train --device cuda --net meso4 --data "$tmp/faces.h5" --run "$tmp/nan" --size 64 --batch 8 \
     --optim sgd --lr 100 --weight-decay 1 --max-steps 7 >"$tmp/nan.log" 2>&1; then

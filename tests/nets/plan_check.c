@@ -106,7 +106,7 @@ static int check(const convs *all, const char *device, const char *json, const c
                                       .exact = strcmp(type, "f32") == 0,
                                       .most_scratch_bytes = PRLE_CONV2D_MOST_SCRATCH};
     const double begin = now();
-    int failed = 0, tensor_cores = 0, compiled = 0;
+    int failed = 0, tensor_cores = 0, compiled = 0, kept = 0;
     size_t most = 0;
 
     for (int i = 0; i < all->n; i++) {
@@ -125,13 +125,14 @@ static int check(const convs *all, const char *device, const char *json, const c
         most = prle_cudnn_plan_scratch(plan) > most ? prle_cudnn_plan_scratch(plan) : most;
         tensor_cores += strstr(prle_cudnn_plan_name(plan), "tensor") != NULL;
         compiled += strstr(prle_cudnn_plan_name(plan), "compiled") != NULL;
+        kept += strstr(prle_cudnn_plan_name(plan), "kept") != NULL;
         if (getenv("PRLE_TEST_VERBOSE") != NULL)
             printf("  %-60s %-24s %s, %zu KiB\n", all->name[i], prle_shape_print(&desc.in[0], shape), prle_cudnn_plan_name(plan),
                    prle_cudnn_plan_scratch(plan) >> 10);
         prle_cudnn_plan_destroy(plan);
     }
-    printf("%-14s %-5s %-8s %6d %8d %8d %10.1f %8.1f\n", device, type, pass_names[pass], all->n - failed, tensor_cores, compiled,
-           (double)most / (1 << 20), now() - begin);
+    printf("%-14s %-5s %-8s %6d %8d %8d %6d %10.1f %8.1f\n", device, type, pass_names[pass], all->n - failed, tensor_cores,
+           compiled, kept, (double)most / (1 << 20), now() - begin);
     fflush(stdout);
     return failed;
 }
@@ -165,7 +166,8 @@ static prle_status run(char **arguments, int *failed)
                 PRLE_TRY_OUT(collect(all, prle_net_name(i), strtoll(sizes.item[k], NULL, 10)));
     PRLE_CHECK_OUT(all->n > 0, PRLE_EINVAL, "no network is called \"%s\"", arguments[3]);
     printf("%d distinct convolutions, batch %d; scratch at most %d MiB\n", all->n, BATCH, PRLE_CONV2D_MOST_SCRATCH >> 20);
-    printf("%-14s %-5s %-8s %6s %8s %8s %10s %8s\n", "device", "type", "pass", "plans", "tensor", "compiled", "MiB", "seconds");
+    printf("%-14s %-5s %-8s %6s %8s %8s %6s %10s %8s\n", "device", "type", "pass", "plans", "tensor", "compiled", "kept", "MiB",
+           "seconds");
     for (int d = 0; d < devices.n; d++) {
         const char *name = strrchr(devices.item[d], '/') != NULL ? strrchr(devices.item[d], '/') + 1 : devices.item[d];
 
