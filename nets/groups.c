@@ -20,10 +20,12 @@ typedef struct pass {
     int *consumers;      /* [n_nodes] needed nodes that read it */
 } pass;
 
-/* Its own value must exist: somebody outside reads it. */
+/* Its own value must exist: somebody outside reads it, or its gradient, or writes that. */
 static bool is_kept(const pass *p, prle_node node)
 {
-    return node == p->g->output || contains(&p->plan->opts.keep, node) || contains(&p->plan->opts.wanted, node);
+    const prle_plan_opts *o = &p->plan->opts;
+
+    return node == p->g->output || contains(&o->keep, node) || contains(&o->wanted, node) || contains(&o->seeds, node);
 }
 
 static void mark_needed(pass *p)

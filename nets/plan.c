@@ -19,6 +19,15 @@ prle_status plan_append(prle_any_ptr *list, int *n, size_t size)
     return PRLE_OK;
 }
 
+static prle_status check_nodes(const prle_model *model, const prle_nodes *nodes, const char *what)
+{
+    PRLE_CHECK(nodes->n <= PRLE_PLAN_MAX_NODES, PRLE_EINVAL, "more than %d nodes to %s", PRLE_PLAN_MAX_NODES, what);
+    for (int i = 0; i < nodes->n; i++)
+        PRLE_CHECK(nodes->node[i] >= 0 && nodes->node[i] < model->graph->n_nodes, PRLE_EINVAL, "%s has no node %d to %s",
+                   model->graph->name, nodes->node[i], what);
+    return PRLE_OK;
+}
+
 static prle_status check_options(const prle_model *model, const prle_device *device, const prle_plan_opts *o)
 {
     const prle_dtype wanted = o->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
@@ -29,13 +38,10 @@ static prle_status check_options(const prle_model *model, const prle_device *dev
     PRLE_CHECK(!o->param_grads || model->grads != NULL, PRLE_EINVAL, "the model has no gradients");
     PRLE_CHECK(device->host_memory == model->device->host_memory || (device->host_memory && !o->param_grads), PRLE_EINVAL,
                "a plan on %s of a model whose numbers are on %s", device->name, model->device->name);
-    PRLE_CHECK(o->keep.n <= PRLE_PLAN_MAX_NODES && o->wanted.n <= PRLE_PLAN_MAX_NODES, PRLE_EINVAL, "more than %d nodes to keep",
-               PRLE_PLAN_MAX_NODES);
-    for (int i = 0; i < o->keep.n + o->wanted.n; i++) {
-        const prle_node node = i < o->keep.n ? o->keep.node[i] : o->wanted.node[i - o->keep.n];
-        PRLE_CHECK(node >= 0 && node < model->graph->n_nodes, PRLE_EINVAL, "%s has no node %d", model->graph->name, node);
-    }
-    return PRLE_OK;
+    PRLE_CHECK(o->seeds.n == 0 || o->param_grads || o->wanted.n > 0, PRLE_EINVAL, "seeds of a plan without a backward pass");
+    PRLE_TRY(check_nodes(model, &o->keep, "keep"));
+    PRLE_TRY(check_nodes(model, &o->wanted, "want gradients of"));
+    return check_nodes(model, &o->seeds, "seed");
 }
 
 static void log_choices(const prle_plan *plan)
@@ -72,7 +78,8 @@ prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_devi
     plan->opts = *opts;
     plan->compute = opts->dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32;
     plan->memory = opts->dtype == PRLE_BF16 && device->has_bf16 != NULL && device->has_bf16() ? PRLE_BF16 : plan->compute;
-    plan->seed = -1;
+    for (int i = 0; i <= PRLE_PLAN_MAX_NODES; i++)
+        plan->seed[i] = -1;
     PRLE_TRY_OUT(PRLE_NEW(plan->alias, model->graph->n_nodes));
     PRLE_TRY_OUT(PRLE_NEW(plan->carries, model->graph->n_nodes));
     PRLE_TRY_OUT(PRLE_NEW(plan->grad, model->graph->n_nodes));
@@ -202,10 +209,16 @@ prle_status prle_plan_output_get(const prle_plan *plan, void *logits, int64_t n)
     return plan->device->copy_out(logits, prle_plan_output(plan), (size_t)n * row_bytes);
 }
 
-void *prle_plan_seed(prle_plan *plan) { return plan->seed >= 0 ? buffer_pointer(plan, plan->seed) : NULL; }
+static bool has_backward(const prle_plan *plan) { return plan->seed[PRLE_PLAN_MAX_NODES] >= 0; }
+
+void *prle_plan_seed(prle_plan *plan)
+{
+    return has_backward(plan) ? buffer_pointer(plan, plan->seed[PRLE_PLAN_MAX_NODES]) : NULL;
+}
+
 const void *prle_plan_output(const prle_plan *plan) { return buffer_pointer(plan, plan->value[PRLE_PLAN_MAX_NODES]); }
 
-static const void *find(const prle_plan *plan, const prle_nodes *nodes, const int *buffers, prle_node node)
+static void *find(const prle_plan *plan, const prle_nodes *nodes, const int *buffers, prle_node node)
 {
     for (int i = 0; i < nodes->n; i++)
         if (nodes->node[i] == node)
@@ -215,6 +228,7 @@ static const void *find(const prle_plan *plan, const prle_nodes *nodes, const in
 
 const void *prle_plan_value(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.keep, plan->value, node); }
 const void *prle_plan_grad(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.wanted, plan->wanted, node); }
+void *prle_plan_seed_at(prle_plan *plan, prle_node node) { return find(plan, &plan->opts.seeds, plan->seed, node); }
 
 static prle_status step_run(prle_plan *plan, const plan_step *s)
 {
@@ -295,7 +309,7 @@ prle_status prle_plan_forward(prle_plan *plan, const prle_op_run_info *info)
 
 prle_status prle_plan_backward(prle_plan *plan, prle_plan_grads_ready ready, void *ctx)
 {
-    PRLE_CHECK(plan->seed >= 0, PRLE_EINVAL, "the plan has no backward pass");
+    PRLE_CHECK(has_backward(plan), PRLE_EINVAL, "the plan has no backward pass");
     for (int i = plan->n_forward; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
 

@@ -26,6 +26,7 @@ typedef struct prle_plan_opts {
     bool param_grads;   /* backward reaches the parameters */
     prle_nodes keep;    /* values that can be read after forward; the output always can */
     prle_nodes wanted;  /* nodes whose gradients can be read after backward */
+    prle_nodes seeds;   /* nodes at which gradients enter besides the output: of further terms of the loss */
     prle_comm *bn_comm; /* batch norm over all ranks (--sync-bn); NULL: over this rank's batch */
 } prle_plan_opts;
 
@@ -60,6 +61,10 @@ PRLE_NODISCARD prle_status prle_plan_output_get(const prle_plan *plan, void *log
 
 /** Where the caller writes d loss / d logits [B, classes] after forward and before backward; float or double. */
 void *prle_plan_seed(prle_plan *plan);
+
+/** The same of a node in opts.seeds: d (a term of the loss) / d (its value), plain, [B,...]; what comes from its readers is added
+ * to it. Written before each backward, as the output's, which may be zero. NULL for another node. */
+void *prle_plan_seed_at(prle_plan *plan, prle_node node);
 
 /** Told when elements [offset, offset + n) of model->grads are final, roughly from the end of the buffer to its beginning. */
 typedef prle_status (*prle_plan_grads_ready)(void *ctx, int64_t offset, int64_t n);

@@ -1,5 +1,5 @@
 /* plan_build.c - from groups to steps: the forward pass in the graph's order, the backward pass as the reverse walk from the
- * seed, a reorder wherever a layout does not fit, gradients summed where a value has several readers. */
+ * seeds, a reorder wherever a layout does not fit, gradients summed where a value has several readers. */
 #include <string.h>
 
 #include "core/alloc.h"
@@ -458,18 +458,27 @@ static prle_status backward_of_group(prle_plan *plan, const plan_group *gr, prle
     return PRLE_OK;
 }
 
+/* Where a gradient enters: alive from the end of the forward pass on, when the caller writes it. */
+static prle_status seed_build(prle_plan *plan, prle_node node, prle_op_plan *p, int *out)
+{
+    const prle_node value = plan->alias[node];
+    const prle_layout plain = prle_layout_plain(plan->compute, &plan->copies[value_first(plan, value)].layout.shape);
+
+    PRLE_TRY(buffer_add(plan, plain.n_bytes, out));
+    touch(plan, in_buffer(*out), plan->n_forward);
+    return gradient_add(plan, value, &plain, *out, p);
+}
+
 static prle_status backward_build(prle_plan *plan, prle_op_plan *p)
 {
     const prle_graph *g = plan->model->graph;
-    const prle_node output = plan->alias[g->output];
-    const prle_layout plain = prle_layout_plain(plan->compute, &plan->copies[value_first(plan, output)].layout.shape);
 
     for (int i = 0; i < plan->n_groups && plan->opts.param_grads; i++)
         for (int k = 0; k < plan->groups[i].desc.n_params && plan->groups[i].backward; k++)
             plan->segment_uses[g->node[plan->groups[i].first].param[k]]++;
-    PRLE_TRY(buffer_add(plan, plain.n_bytes, &plan->seed));
-    touch(plan, in_buffer(plan->seed), plan->n_forward);
-    PRLE_TRY(gradient_copy_add(plan, output, &plain, plan->seed, &plan->grad[output]));
+    PRLE_TRY(seed_build(plan, g->output, p, &plan->seed[PRLE_PLAN_MAX_NODES]));
+    for (int i = 0; i < plan->opts.seeds.n; i++)
+        PRLE_TRY(seed_build(plan, plan->opts.seeds.node[i], p, &plan->seed[i]));
     for (int i = plan->n_groups - 1; i >= 0; i--) {
         const plan_group *gr = &plan->groups[i];
 
@@ -480,7 +489,8 @@ static prle_status backward_build(prle_plan *plan, prle_op_plan *p)
     }
     for (int i = 0; i < plan->opts.wanted.n; i++) {
         const prle_node node = plan->alias[plan->opts.wanted.node[i]];
-        PRLE_CHECK(plan->grad[node] >= 0, PRLE_EINVAL, "%s: the output does not depend on node %s", g->name, g->node[node].name);
+        PRLE_CHECK(plan->grad[node] >= 0, PRLE_EINVAL, "%s: nothing with a gradient depends on node %s", g->name,
+                   g->node[node].name);
         PRLE_TRY(readable(plan, plan->grad[node], false, &plan->wanted[i]));
     }
     return PRLE_OK;

@@ -105,8 +105,9 @@ struct prle_plan {
     int *segment_uses;     /* [n_segments] backward contributions still to come */
     bool *segment_written; /* [n_segments] a contribution has been emitted */
     plan_step pending;     /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
-    int input, seed;       /* buffers; seed -1 without backward */
-    int value[PRLE_PLAN_MAX_NODES + 1], wanted[PRLE_PLAN_MAX_NODES]; /* buffers of the kept (last: the output) and wanted nodes */
+    int input;             /* buffer, as the following ones are */
+    int value[PRLE_PLAN_MAX_NODES + 1], wanted[PRLE_PLAN_MAX_NODES]; /* of the kept (last: the output) and wanted nodes */
+    int seed[PRLE_PLAN_MAX_NODES + 1];                               /* last: the output's; -1 without backward */
 
     size_t arena_bytes, scratch_bytes;
     void *arena, *scratch;
