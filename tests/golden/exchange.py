@@ -107,7 +107,7 @@ def files_of(model, folder, whole):
     exact = lambda k, v: not v.is_floating_point() or k.rsplit(".")[-1] in models.CONSTANTS  # what is constant need not be read
     yield folder / "bf16.pth", {k: state[k] if exact(k, v) else v.float() for k, v in half.items()}
     if safetensors:
-        safetensors.torch.save_file(state, folder / "all.safetensors")
+        safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, folder / "all.safetensors")
         yield folder / "all.safetensors", state
 
 

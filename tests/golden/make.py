@@ -28,6 +28,7 @@ CASES = {  # what is computed in double, and how large
     # steps: what is recorded of a training step; brief: only what depends on the padding
     # variance: a factor of running variances that keeps a deep network's logits dependent on its input; else 1
     # n_all: tensors up to this size are recorded whole; else N_ALL
+    # infer: sizes of inference in pixels, where a network does not take any; else 256 and 299
     # smooth: pixels and input of the comparison of f32 with f64, chosen by margins.py: else the recorded step's
     # bf16: PyTorch's own distance under autocast is recorded, where it is beyond what other networks keep
     "resnet50": {"n_out": 2, "batch": 4, "size": 64, "steps": BOTH, "cam_size": 96, "adam_steps": 5},
@@ -37,8 +38,8 @@ CASES = {  # what is computed in double, and how large
     "vgg19": {"n_out": 2, "steps": (), "adam_steps": 0},  # the same code as vgg16's: inference only
     "vgg19_bn": {"n_out": 2, "steps": (), "adam_steps": 0},
     "f3net": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "smooth": (48, "input/287")},
-    "f3net_both": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "adam_steps": 0},
-    "meso4": {"n_out": 2, "batch": 4, "size": 256, "steps": BOTH, "cam_size": 256, "adam_steps": 20},
+    "f3net_both": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "adam_steps": 0, "bf16": True},
+    "meso4": {"n_out": 2, "batch": 4, "size": 256, "steps": BOTH, "cam_size": 256, "adam_steps": 20, "infer": (256,)},
     "efficientnet_b4": {
         "n_out": 2, "batch": 4, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "variance": 0.75, "n_all": N_FIRST, "bf16": True,
     },
@@ -227,17 +228,20 @@ def cam_sets():
 
 
 def infer_sets(net, n_out, bf16):
-    """Logits at 256 pixels in double; PyTorch's own distance from them in single precision, and under autocast to bfloat16."""
-    x = formula("input/256", (2, 3, 256, 256))
-    with torch.no_grad():
-        logits = build(net, n_out).eval()(x)
-        model = build(net, n_out, dtype=torch.float32).eval()
-        far = lambda y: (y.double() - logits).abs().max() / logits.abs().max()
-        sets = {"infer256": [record("logits", logits)], "torch_f32": [record("infer256_logits", far(model(x.float())))]}
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            if bf16:
-                sets["torch_bf16"] = [record("infer256_logits", far(model(x.float())))]
-    return sets
+    """Logits at each size in double; PyTorch's own distance from them in single precision, and under autocast to bfloat16."""
+    sets, own, own_bf16 = {}, [], []
+    for size in CASES[net].get("infer", (256, 299)):
+        x = formula(f"input/{size}", (2, 3, size, size))
+        with torch.no_grad():
+            logits = build(net, n_out, size).eval()(x)
+            model = build(net, n_out, size, torch.float32).eval()
+            far = lambda y: (y.double() - logits).abs().max() / logits.abs().max()
+            sets[f"infer{size}"] = [record("logits", logits)]
+            own.append(record(f"infer{size}_logits", far(model(x.float()))))
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                if bf16:
+                    own_bf16.append(record(f"infer{size}_logits", far(model(x.float()))))
+    return {**sets, "torch_f32": own, **({"torch_bf16": own_bf16} if bf16 else {})}
 
 
 def step_sets(net, case, training):

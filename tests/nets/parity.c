@@ -277,25 +277,30 @@ void parity_one_logit(const parity_case *c)
     prle_golden_destroy(golden);
 }
 
-void parity_infer(const parity_case *c)
+void parity_infer(const parity_case *c, int64_t size)
 {
     static const struct {
         prle_dtype dtype;
         double tolerance;
     } ways[] = {{PRLE_F32, 1e-5}, {PRLE_BF16, 2e-2}};
     prle_golden *golden = golden_of(c);
-    const prle_golden_tensor *t = prle_golden_find(golden, "infer256", "logits");
-    const prle_golden_tensor *torch = prle_golden_find(golden, "torch_bf16", "infer256_logits");
+    char set[32], own_name[32], input[32], what[32];
 
+    snprintf(set, sizeof set, "infer%d", (int)size);
+    snprintf(own_name, sizeof own_name, "infer%d_logits", (int)size);
+    snprintf(input, sizeof input, "input/%d", (int)size);
+    const prle_golden_tensor *t = prle_golden_find(golden, set, "logits");
+    const prle_golden_tensor *torch = prle_golden_find(golden, "torch_bf16", own_name);
     assert_non_null(t);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const double own = ways[i].dtype == PRLE_BF16 && torch != NULL ? torch->first[0] : 0; /* PyTorch's distance */
-        session s = session_open(c, 256, (prle_plan_opts){.batch = 2, .dtype = ways[i].dtype});
+        session s = session_open(c, size, (prle_plan_opts){.batch = 2, .dtype = ways[i].dtype});
         const prle_shape shape = PRLE_SHAPE(2, c->classes);
         worst w = {0};
-        forward(&s, "input/256");
+        forward(&s, input);
         check(&w, t, &shape, prle_plan_output(s.plan), PRLE_F32, fmax(ways[i].tolerance, own));
-        report(&w, c->net, ways[i].dtype == PRLE_F32 ? "infer f32" : "infer bf16");
+        snprintf(what, sizeof what, "infer %s at %d", ways[i].dtype == PRLE_F32 ? "f32" : "bf16", (int)size);
+        report(&w, c->net, what);
         session_close(&s);
     }
     prle_golden_destroy(golden);

@@ -50,11 +50,12 @@ void parity_variant(const parity_case *c);
 void parity_one_logit(const parity_case *c);
 
 /**
- * Inference at 256 pixels, folded and fused: logits within 1e-5 in f32 and 2e-2 in bf16, of the largest. Where PyTorch's own
- * distance under autocast is recorded and larger, at most that: of efficientnet_b4, whose logits move by 2.6e-2 in exact
- * arithmetic as soon as its weights are rounded to bfloat16 (they are small differences of large sums: -0.037 and -0.048).
+ * Inference of images of `size` pixels (256, 299), folded and fused: logits within 1e-5 in f32 and 2e-2 in bf16, of the largest.
+ * Where PyTorch's own distance under autocast is recorded and larger, at most that: of efficientnet_b4, whose logits move
+ * by 2.6e-2 at 256 in exact arithmetic as soon as its weights are rounded to bfloat16 (they are small differences of large sums:
+ * -0.037 and -0.048), and of f3net_both, whose logits do so by 3.5e-2 at 299 (its second Xception's weights alone).
  */
-void parity_infer(const parity_case *c);
+void parity_infer(const parity_case *c, int64_t size);
 
 /** Losses over the optimiser's steps, each with a batch of its own, and the weights after them, in f64. */
 void parity_trajectory(const parity_case *c, const parity_path *path);

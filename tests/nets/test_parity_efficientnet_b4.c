@@ -23,7 +23,8 @@ static void test_frozen(void **state)
 static void test_infer(void **state)
 {
     (void)state;
-    parity_infer(&two);
+    parity_infer(&two, 256);
+    parity_infer(&two, 299);
 }
 
 static void test_variants(void **state)
@@ -31,7 +32,8 @@ static void test_variants(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         parity_variant(&variants[i]);
-        parity_infer(&variants[i]);
+        parity_infer(&variants[i], 256);
+        parity_infer(&variants[i], 299);
     }
 }
 

@@ -22,8 +22,10 @@ static void test_frozen(void **state)
 static void test_infer(void **state)
 {
     (void)state;
-    parity_infer(&fad);
-    parity_infer(&both);
+    parity_infer(&fad, 256);
+    parity_infer(&fad, 299);
+    parity_infer(&both, 256);
+    parity_infer(&both, 299);
 }
 
 int main(void)

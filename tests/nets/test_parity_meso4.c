@@ -26,7 +26,7 @@ static void test_one_logit(void **state)
 static void test_infer(void **state)
 {
     (void)state;
-    parity_infer(&two);
+    parity_infer(&two, 256);
 }
 
 static void test_trajectories(void **state)

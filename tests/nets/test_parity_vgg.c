@@ -16,10 +16,14 @@ static void test_step(void **state)
 static void test_infer(void **state)
 {
     (void)state;
-    parity_infer(&vgg16);
-    parity_infer(&vgg16_bn);
-    parity_infer(&(parity_case){.net = "vgg19", .classes = 2});
-    parity_infer(&(parity_case){.net = "vgg19_bn", .classes = 2});
+    parity_infer(&vgg16, 256);
+    parity_infer(&vgg16, 299);
+    parity_infer(&vgg16_bn, 256);
+    parity_infer(&vgg16_bn, 299);
+    parity_infer(&(parity_case){.net = "vgg19", .classes = 2}, 256);
+    parity_infer(&(parity_case){.net = "vgg19", .classes = 2}, 299);
+    parity_infer(&(parity_case){.net = "vgg19_bn", .classes = 2}, 256);
+    parity_infer(&(parity_case){.net = "vgg19_bn", .classes = 2}, 299);
 }
 
 int main(void)

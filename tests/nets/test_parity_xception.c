@@ -19,7 +19,8 @@ static void test_frozen(void **state)
 static void test_infer(void **state)
 {
     (void)state;
-    parity_infer(&two);
+    parity_infer(&two, 256);
+    parity_infer(&two, 299);
 }
 
 int main(void)
