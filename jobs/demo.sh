@@ -53,7 +53,7 @@ if [ -z "$faces" ]; then
 fi
 
 step "five forgeries of every photograph, people kept apart between training, validation and test"
-"$prle" forge "$faces" -o "$out/forged" --size 128 --frames 3
+"$prle" forge "$faces" -o "$out/forged" --size 128 --frames 3 --check
 "$prle" pack "$out/forged" -o "$out/faces.h5"
 
 step "a zoo of three detectors on two ranks, forgeries $seen"
