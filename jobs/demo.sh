@@ -44,7 +44,7 @@ if [ -z "$faces" ]; then
         step "photographs from Debian's package libdlib19.1"
         rm -rf "$out/package"
         mkdir -p "$out/package" "$faces"
-        (cd "$out/package" && apt-get -qq download libdlib19.1 && dpkg-deb -x libdlib19.1_*.deb .)
+        (cd "$out/package" && apt-get -qq -o APT::Sandbox::User=root download libdlib19.1 && dpkg-deb -x libdlib19.1_*.deb .)
         examples=$out/package/usr/share/doc/libdlib19.1/examples
         cp -r "$examples/johns" "$examples/faces" "$faces/"
         rm -rf "$out/package"
