@@ -1,4 +1,4 @@
-/* step_fixture.h - a network with everything a training step takes, on pictures of noise; for the tests of steps on GPUs. */
+/* step_fixture.h - a network with everything a training step takes, on pictures of noise; for the tests of steps. */
 #pragma once
 #include "core/alloc.h"
 #include "core/rng.h"
