@@ -43,7 +43,7 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(bench_args, suites), .name = "suite", .positional = true, .words = suite_words, .value = "SUITE",
      .help =
          "train: whole steps (forward, loss, backward, Adam); infer: logits; cam: Grad-CAM maps; fuse: primary regions; loader: "
-         "CPU time of loading and masking an image; ops: where a training step's time goes"},
+         "CPU time of loading and masking an image; ops: where the time of a training step, or with --infer of logits, goes"},
     {PRLE_OPTION_AT(bench_args, nets), .name = "net", .value = "NET",
      .help = "networks to measure, by the names of `prle train`"},
     {PRLE_OPTION_AT(bench_args, bench.size), .name = "size", .min = 32, .max = 1024, .unit = "px",
@@ -60,6 +60,7 @@ static const prle_option options[] = {
      .help = "train, infer: also the sum of the best times of the convolutions alone, and which share of it is reached"},
     {PRLE_OPTION_AT(bench_args, bench.nodes), .name = "nodes",
      .help = "ops: every step of the plan, not only kinds of operators"},
+    {PRLE_OPTION_AT(bench_args, bench.infer), .name = "infer", .help = "ops: of computing logits, not of a training step"},
     {PRLE_OPTION_AT(bench_args, bench.data), .name = "data", .letter = 'd', .value = "FILE",
      .help = "loader: a face store of your own, by default one made up"},
     {PRLE_OPTION_AT(bench_args, bench.maps), .name = "maps", .letter = 'm', .value = "FILE", .help = "loader: its maps"},
@@ -177,7 +178,8 @@ static prle_status ops_print_one(const bench_args *a, const prle_bench_report *r
         qsort(r->ops + first, (size_t)(end - first), sizeof *r->ops, dearer_first);
     for (int i = first; i < end; i++)
         total += r->ops[i].seconds;
-    printf("\n%s %s: a training step, %.1f ms\n", r->ops[first].net, r->ops[first].dtype, 1e3 * total);
+    printf("\n%s %s: %s, %.1f ms\n", r->ops[first].net, r->ops[first].dtype, a->bench.infer ? "logits" : "a training step",
+           1e3 * total);
     header_add(&table, header);
     for (int i = first; i < end; i++) {
         const prle_bench_op *op = &r->ops[i];
@@ -334,11 +336,12 @@ const prle_command prle_command_bench = {
          .description =
              "Runs one part at a time on made-up data and shows the median of several rounds beside the lowest and the highest: "
              "where these lie far apart, something else was running. --ceiling shows what the convolutions alone would allow. "
-             "ops splits a training step by operator: bytes are what must be moved at least, so GB/s near the memory's mean that "
+             "ops splits a training step (--infer: the computing of logits) by operator: bytes are what must be moved at least, so GB/s near the memory's mean that "
              "memory bounds it, and GFLOP/s near the ceiling's that arithmetic does. docs/performance.md reads such tables.",
          .examples = "prle bench\n"
                      "prle bench train infer --net resnet50 --dtypes bf16 --ceiling\n"
                      "prle bench ops --net xception --dtype f32 --nodes\n"
+                     "prle bench ops --net efficientnet_b4 --infer\n"
                      "prle bench fuse loader --threads 1 --json\n"
                      "prle bench --model xception --size 299 --batch 64 --seconds 0",
          .parts = (const prle_option_part[]){{.options = options}, {0}}},

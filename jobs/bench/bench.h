@@ -13,6 +13,7 @@ typedef struct prle_bench_opts {
     double seconds;            /* of a cell: all its rounds together, after a first run that is not counted */
     bool ceiling;              /* also the best of the convolutions alone */
     bool nodes;                /* ops: every step, not only kinds of operators */
+    bool infer;                /* ops: of logits, not of a training step */
     int threads;               /* said in the answer */
     uint64_t seed;
     const char *data, *maps; /* of loader and run; NULL: made up */
@@ -34,11 +35,11 @@ typedef struct prle_bench_cell {
     double ceiling; /* in the same unit; 0: not asked for */
 } prle_bench_cell;
 
-/** Where a training step's time goes: one row. */
+/** Where the time of a training step, or of logits, goes: one row. */
 typedef struct prle_bench_op {
     char net[32], dtype[8], part[64], what[24]; /* part: kind of operator, or node; what: "forward", "backward", "weights" */
     int steps;
-    double seconds, bytes, flop; /* of one training step; bytes and flop 0: not counted */
+    double seconds, bytes, flop; /* of one step; bytes and flop 0: not counted */
 } prle_bench_op;
 
 /** The figures so far; begin with {0}. */

@@ -1,4 +1,5 @@
-/* nets.c - the suites of networks: train, infer, cam, and ops, which says where a training step's time goes. */
+/* nets.c - the suites of networks: train, infer, cam, and ops, which says where the time of a training step, or of logits, goes.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -186,26 +187,39 @@ static prle_status outside(prle_bench_report *report, const prle_subject *s, prl
     return outside_add(report, s, dtype, "all else", rest > update_s ? rest - update_s : 0, 0);
 }
 
+/* Runs for o->seconds, each step of the plan timed: *n_runs times, *spent seconds in all. */
+static prle_status profile_run(prle_subject *s, const prle_bench_opts *o, prle_status (*run)(void *subject), int *n_runs,
+                               double *spent)
+{
+    PRLE_TRY(run(s)); /* touches every page, packs weights */
+    PRLE_TRY(prle_plan_profile_begin(s->plan));
+    const double begin = prle_clock_s();
+    do {
+        PRLE_TRY(run(s));
+        ++*n_runs;
+        *spent = prle_clock_s() - begin;
+    } while (*spent < o->seconds);
+    return PRLE_OK;
+}
+
 prle_status prle_bench_ops(prle_bench_report *report, const prle_bench_opts *o, const char *net, prle_dtype dtype)
 {
+    const prle_subject_what what = o->infer ? PRLE_SUBJECT_INFERENCE : PRLE_SUBJECT_TRAINING;
     prle_subject s = {0};
     prle_status st = PRLE_OK;
-    double begin = 0, spent = 0, in_plan = 0;
+    double spent = 0, in_plan = 0;
     prle_train_step_result results[PRLE_TRAIN_MAX_PENDING];
     int n_runs = 0, n_results = 0;
 
-    PRLE_TRY_OUT(prle_subject_init(&s, o, net, dtype, PRLE_SUBJECT_TRAINING));
-    PRLE_TRY_OUT(prle_subject_train(&s));
-    PRLE_TRY_OUT(prle_plan_profile_begin(s.plan));
-    begin = prle_clock_s();
-    do {
-        PRLE_TRY_OUT(prle_subject_train(&s));
-        n_runs++;
-        spent = prle_clock_s() - begin;
-    } while (spent < o->seconds);
-    PRLE_TRY_OUT(prle_train_step_results(&s.step, results, &n_results)); /* none may be outstanding below */
+    PRLE_TRY_OUT(prle_subject_init(&s, o, net, dtype, what));
+    PRLE_TRY_OUT(profile_run(&s, o, o->infer ? prle_subject_infer : prle_subject_train, &n_runs, &spent));
     PRLE_TRY_OUT(steps_add(report, o, &s, dtype, n_runs, &in_plan));
-    PRLE_TRY_OUT(outside(report, &s, dtype, spent / n_runs - in_plan));
+    if (o->infer) {
+        PRLE_TRY_OUT(outside_add(report, &s, dtype, "all else", spent / n_runs - in_plan, 0));
+    } else {
+        PRLE_TRY_OUT(prle_train_step_results(&s.step, results, &n_results)); /* none may be outstanding below */
+        PRLE_TRY_OUT(outside(report, &s, dtype, spent / n_runs - in_plan));
+    }
 out:
     prle_subject_deinit(&s);
     return st;

@@ -58,6 +58,14 @@ for words in '^meso4 f32: a training step, ' '^conv3 conv2d ' '^norm and adam +s
     grep -qE "$words" "$tmp/out" || complain "ops --nodes does not show /$words/"
 done
 
+# Logits alone: no gradients, no optimiser; batch norm and relu are gone into the convolutions.
+"$prle" bench ops --infer --threads 1 --net meso4 --size 64 --batch 2 --seconds 0 --dtype f32 --nodes > "$tmp/out" 2> "$tmp/err" ||
+    complain "ops --infer"
+for words in '^meso4 f32: logits, ' '^conv3 conv2d [a-z]+ +forward ' '^all else +step '; do
+    grep -qE "$words" "$tmp/out" || complain "ops --infer does not show /$words/"
+done
+! grep -qE ' (backward|weights) |adam' "$tmp/out" || complain "ops --infer shows a training step"
+
 # Table VIII of arXiv 2307.12534.
 card() { "$prle" bench --model "$1" --logits "$2" --size 299 --batch 64 --seconds 0 --dtype f32 > "$tmp/out" 2> "$tmp/err"; }
 card xception 2 && grep -q '540\.15 G a batch' "$tmp/out" && grep -q '20\.81 M (20811050)' "$tmp/out" || complain "card of xception"
