@@ -90,6 +90,7 @@ prle_status prle_plan_create(prle_plan **out, prle_model *model, const prle_devi
     PRLE_CHECK_OUT(opts->dtype != PRLE_BF16 || plan->memory == PRLE_BF16 || device->host_memory, PRLE_ENOTSUP,
                    "%s has no bfloat16, and it is emulated in the host's memory only", device->name);
     PRLE_TRY_OUT(plan_groups_make(plan));
+    plan_slices_choose(plan);
     PRLE_TRY_OUT(plan_build(plan));
     PRLE_TRY_OUT(plan_arena_assign(plan));
     PRLE_TRY_OUT(plan_resolve(plan));
@@ -230,14 +231,30 @@ const void *prle_plan_value(const prle_plan *plan, prle_node node) { return find
 const void *prle_plan_grad(const prle_plan *plan, prle_node node) { return find(plan, &plan->opts.wanted, plan->wanted, node); }
 void *prle_plan_seed_at(prle_plan *plan, prle_node node) { return find(plan, &plan->opts.seeds, plan->seed, node); }
 
-static prle_status step_run(prle_plan *plan, const plan_step *s)
+static size_t image_bytes(const prle_plan *plan, place at)
 {
-    if (s->impl->run(s->state, s->pass, &s->args) != PRLE_OK)
+    return at.kind == AT_BUFFER ? plan->buffers[at.index].image_bytes : 0;
+}
+
+/* The buffers of the slice that begins with `image`. Steps that are cut into slices have inputs, an output and weights only. */
+static prle_op_args args_at(const prle_plan *plan, const plan_step *s, int64_t image)
+{
+    prle_op_args args = s->args;
+
+    for (int i = 0; i < PRLE_OP_MAX_IN && args.in[i] != NULL; i++)
+        args.in[i] = (const char *)args.in[i] + (size_t)image * image_bytes(plan, s->in[i]);
+    args.out = (char *)args.out + (size_t)image * image_bytes(plan, s->out);
+    return args;
+}
+
+static prle_status step_run(prle_plan *plan, const plan_step *s, const prle_op_args *args)
+{
+    if (s->impl->run(s->state, s->pass, args) != PRLE_OK)
         return prle_error_prefix("%s: node %s", plan->model->graph->name, plan->model->graph->node[s->node].name);
     if (s->round_out > 0)
-        plan_round_bf16(s->args.out, s->round_out);
+        plan_round_bf16(args->out, s->round_out);
     if (s->round_din > 0)
-        plan_round_bf16(s->args.din[0], s->round_din);
+        plan_round_bf16(args->din[0], s->round_din);
     return PRLE_OK;
 }
 
@@ -248,12 +265,13 @@ static prle_status seconds_add(prle_plan *plan, int i, double begin)
     return PRLE_OK;
 }
 
-/* Step i; where a profile is wanted, the time it takes is added up. */
-static prle_status step_run_timed(prle_plan *plan, int i)
+/* Step i for the slice that begins with `image`; where a profile is wanted, the time it takes is added up. */
+static prle_status step_run_timed(prle_plan *plan, int i, int64_t image)
 {
     const double begin = plan->step_seconds != NULL ? prle_clock_s() : 0;
+    const prle_op_args args = image > 0 ? args_at(plan, &plan->steps[i], image) : plan->steps[i].args;
 
-    PRLE_TRY(step_run(plan, &plan->steps[i]));
+    PRLE_TRY(step_run(plan, &plan->steps[i], &args));
     return plan->step_seconds != NULL ? seconds_add(plan, i, begin) : PRLE_OK;
 }
 
@@ -281,9 +299,17 @@ prle_status prle_plan_begin(prle_plan *plan, const prle_op_run_info *info)
 
 prle_status prle_plan_forward_run(prle_plan *plan)
 {
+    const int64_t batch = plan->opts.batch;
+
     PRLE_TRY(pack_run_timed(plan));
-    for (int i = 0; i < plan->n_forward; i++)
-        PRLE_TRY(step_run_timed(plan, i));
+    for (int first = 0, end = 0; first < plan->n_forward; first = end) {
+        const int64_t images = plan->steps[first].images;
+
+        end = plan_slices_end(plan, first);
+        for (int64_t image = 0; image < batch; image += images)
+            for (int i = first; i < end; i++)
+                PRLE_TRY(step_run_timed(plan, i, image + images <= batch ? image : batch - images));
+    }
     return PRLE_OK;
 }
 
@@ -313,7 +339,7 @@ prle_status prle_plan_backward(prle_plan *plan, prle_plan_grads_ready ready, voi
     for (int i = plan->n_forward; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
 
-        PRLE_TRY(step_run_timed(plan, i));
+        PRLE_TRY(step_run_timed(plan, i, 0));
         if (ready != NULL && s->grads_count > 0)
             PRLE_TRY(ready(ctx, s->grads_first, s->grads_count));
     }

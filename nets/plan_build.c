@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/op/channels.h"
 #include "nets/plan_impl.h"
 
 static prle_status buffer_add(prle_plan *plan, size_t n_bytes, int *out)
@@ -28,6 +29,22 @@ static void touch(prle_plan *plan, place at, int time)
     b->last = time > b->last ? time : b->last;
 }
 
+/* Makes a buffer of a slice one of the whole batch. */
+static void buffer_extend(prle_plan *plan, int id)
+{
+    arena_buffer *b = &plan->buffers[id];
+
+    b->image_bytes = b->n_bytes / (size_t)plan->images;
+    b->n_bytes = (size_t)plan->opts.batch * b->image_bytes;
+}
+
+/* From here on, so many images at a time. */
+static void stretch_begin(prle_plan *plan, int64_t images)
+{
+    plan->stretch += images != plan->images;
+    plan->images = images;
+}
+
 /* Appends a step; its buffers are alive now. */
 static prle_status step_push(prle_plan *plan, const plan_step *s)
 {
@@ -37,6 +54,7 @@ static prle_status step_push(prle_plan *plan, const plan_step *s)
     if (s->state == plan->pending.state)
         plan->pending = (plan_step){.impl = NULL};
     plan->steps[now] = *s;
+    plan->steps[now].images = plan->images;
     for (int i = 0; i < PRLE_OP_MAX_IN; i++) {
         touch(plan, s->in[i], now);
         touch(plan, s->din[i], now);
@@ -62,6 +80,7 @@ static prle_status copy_add(prle_plan *plan, const copy *fresh, int *out)
 {
     PRLE_TRY(PLAN_APPEND(plan->copies, plan->n_copies));
     plan->copies[plan->n_copies - 1] = *fresh;
+    plan->copies[plan->n_copies - 1].stretch = plan->stretch;
     if (out != NULL)
         *out = plan->n_copies - 1;
     return PRLE_OK;
@@ -122,18 +141,29 @@ static int value_first(const prle_plan *plan, prle_node node)
     return -1;
 }
 
+/* The layout of a copy, for as many images as are computed at a time. */
+static prle_status copy_layout(const prle_plan *plan, const copy *from, prle_layout *out)
+{
+    if (from->stretch == plan->stretch) {
+        *out = from->layout;
+        return PRLE_OK;
+    }
+    return prle_layout_batch(plan->images, &from->layout, out);
+}
+
 /* The buffer with copy `index` in layout `wanted`, reordered if need be. share: later callers may have that reordered copy too.
  */
 static prle_status copy_in_layout(prle_plan *plan, int index, const prle_layout *wanted, bool share, int *out)
 {
-    const copy from = plan->copies[index];
+    copy from = plan->copies[index];
 
+    PRLE_TRY(copy_layout(plan, &from, &from.layout));
     if (prle_layout_equal(&from.layout, wanted)) {
         *out = from.buffer;
         return PRLE_OK;
     }
     for (int i = index + 1; share && i < plan->n_copies; i++) {
-        if (plan->copies[i].node == from.node && !plan->copies[i].gradient &&
+        if (plan->copies[i].node == from.node && !plan->copies[i].gradient && plan->copies[i].stretch == plan->stretch &&
             prle_layout_equal(&plan->copies[i].layout, wanted)) {
             *out = plan->copies[i].buffer;
             return PRLE_OK;
@@ -168,12 +198,13 @@ static prle_status params_place(prle_plan *plan, const plan_group *gr, const prl
 }
 
 /* Layouts as they exist now, for an implementation to look at. */
-static void offer(const prle_plan *plan, const plan_group *gr, prle_op_plan *p)
+static prle_status offer(const prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     for (int i = 0; i < gr->desc.n_in; i++)
-        p->in[i] = plan->copies[value_first(plan, gr->in[i])].layout;
+        PRLE_TRY(copy_layout(plan, &plan->copies[value_first(plan, gr->in[i])], &p->in[i]));
     for (int i = 0; i < gr->desc.n_params; i++)
         p->param[i] = p->dparam[i] = prle_layout_plain(plan->compute, &gr->desc.param[i]);
+    return PRLE_OK;
 }
 
 static prle_status forward_steps(prle_plan *plan, plan_group *gr, prle_op_plan *p)
@@ -183,7 +214,7 @@ static prle_status forward_steps(prle_plan *plan, plan_group *gr, prle_op_plan *
 
     PRLE_TRY(prle_op_choose(plan->device->impls, &gr->desc, &gr->impl));
     s.impl = gr->impl;
-    offer(plan, gr, p);
+    PRLE_TRY(offer(plan, gr, p));
     p->training = gr->backward;
     PRLE_TRY(gr->impl->plan(&gr->desc, PRLE_PASS_FORWARD, p));
     step_planned(plan, &s, p);
@@ -193,6 +224,8 @@ static prle_status forward_steps(prle_plan *plan, plan_group *gr, prle_op_plan *
     }
     PRLE_TRY(params_place(plan, gr, p, &s));
     PRLE_TRY(buffer_add(plan, p->out.n_bytes, &out));
+    if (plan_slices_cross(plan, gr))
+        buffer_extend(plan, out);
     PRLE_TRY(value_add(plan, gr->out, &p->out, out));
     gr->out_layout = p->out;
     s.out = in_buffer(out);
@@ -214,9 +247,11 @@ static prle_status forward_build(prle_plan *plan, prle_op_plan *p)
         plan_group *gr = &plan->groups[i];
 
         memset(p, 0, sizeof *p);
+        stretch_begin(plan, gr->desc.kind == PRLE_OP_INPUT ? plan->opts.batch : gr->images);
         if (gr->desc.kind == PRLE_OP_INPUT) {
             const prle_layout plain = prle_layout_plain(plan->compute, &gr->desc.out);
             PRLE_TRY(buffer_add(plan, plain.n_bytes, &plan->input));
+            buffer_extend(plan, plan->input);
             PRLE_TRY(value_add(plan, gr->out, &plain, plan->input));
             touch(plan, in_buffer(plan->input), 0);
             continue;
@@ -230,8 +265,10 @@ static prle_status forward_build(prle_plan *plan, prle_op_plan *p)
 /* A value for the caller to read until the next run: plain, alive to the end. */
 static prle_status readable(prle_plan *plan, int copy_index, bool share, int *out)
 {
-    const prle_layout plain = prle_layout_plain(plan->compute, &plan->copies[copy_index].layout.shape);
+    prle_shape shape = plan->copies[copy_index].layout.shape;
 
+    shape.dim[0] = plan->opts.batch;
+    const prle_layout plain = prle_layout_plain(plan->compute, &shape);
     PRLE_TRY(copy_in_layout(plan, copy_index, &plain, share, out));
     touch(plan, in_buffer(*out), INT32_MAX - 1);
     return PRLE_OK;
@@ -241,6 +278,7 @@ static prle_status kept_build(prle_plan *plan)
 {
     const prle_nodes *keep = &plan->opts.keep;
 
+    stretch_begin(plan, plan->opts.batch);
     for (int i = 0; i < keep->n; i++)
         PRLE_TRY(readable(plan, value_first(plan, plan->alias[keep->node[i]]), true, &plan->value[i]));
     return readable(plan, value_first(plan, plan->alias[plan->model->graph->output]), true, &plan->value[PRLE_PLAN_MAX_NODES]);
@@ -379,7 +417,7 @@ static prle_status backward_reads(prle_plan *plan, const plan_group *gr, const p
 static prle_status pass_plan(prle_plan *plan, const plan_group *gr, prle_op_pass pass, prle_op_plan *p, plan_step *s)
 {
     memset(p, 0, sizeof *p);
-    offer(plan, gr, p);
+    PRLE_TRY(offer(plan, gr, p));
     for (int i = 0; i < gr->desc.n_in; i++)
         p->in[i] = gr->in_layout[i];
     p->out = gr->out_layout;
@@ -505,6 +543,7 @@ prle_status plan_build(prle_plan *plan)
     if (st == PRLE_OK)
         st = kept_build(plan);
     plan->n_forward = plan->n_steps;
+    plan_slices_live(plan);
     if (st == PRLE_OK && (plan->opts.param_grads || plan->opts.wanted.n > 0))
         st = backward_build(plan, p);
     prle_free(p);

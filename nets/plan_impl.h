@@ -1,4 +1,4 @@
-/* plan_impl.h - the inside of a plan, shared by plan.c, plan_build.c, plan_profile.c, groups.c, pack.c and arena.c only. */
+/* plan_impl.h - the inside of a plan, shared by plan.c, plan_build.c, plan_profile.c, groups.c, slices.c, pack.c and arena.c only. */
 #pragma once
 #include "core/alloc.h"
 #include "nets/plan.h"
@@ -21,6 +21,7 @@ typedef struct place {
 /** A stretch of the arena, alive from step `first` to step `last` (forward and backward counted through). */
 typedef struct arena_buffer {
     size_t n_bytes, offset;
+    size_t image_bytes; /* of one that has the whole batch, which steps read and write slice by slice; else 0 */
     int first, last;
 } arena_buffer;
 
@@ -38,7 +39,8 @@ typedef struct plan_step {
     void *state;
     place in[PRLE_OP_MAX_IN], out, dout, din[PRLE_OP_MAX_IN];
     place param[PRLE_OP_MAX_PARAMS], dparam[PRLE_OP_MAX_PARAMS], stats[2], saved;
-    prle_op_args args;                /* the places as pointers */
+    prle_op_args args;                /* the places as pointers, of the first slice */
+    int64_t images;                   /* that it computes at a time */
     int64_t round_out, round_din;     /* floats to round to bfloat16 afterwards, when that is emulated */
     int64_t *counter;                 /* num_batches_tracked to increment, or NULL */
     int64_t grads_first, grads_count; /* gradients that are final after this step */
@@ -66,7 +68,8 @@ typedef struct plan_group {
     prle_node norm;       /* batch norm folded into a convolution, or -1 */
     prle_op_desc desc;    /* with the plan's batch, and what was fused */
     prle_node in[PRLE_OP_MAX_IN];
-    bool backward; /* takes part in the backward pass */
+    int64_t images; /* computed at a time */
+    bool backward;  /* takes part in the backward pass */
     /* filled in while building */
     const prle_op_impl *impl;
     prle_layout in_layout[PRLE_OP_MAX_IN], out_layout;
@@ -79,7 +82,7 @@ typedef struct copy {
     prle_node node;
     bool gradient;
     prle_layout layout;
-    int buffer;
+    int buffer, stretch;
 } copy;
 
 struct prle_plan {
@@ -104,6 +107,8 @@ struct prle_plan {
     int *grad;             /* [n_nodes] copy index of its gradient so far, -1 */
     int *segment_uses;     /* [n_segments] backward contributions still to come */
     bool *segment_written; /* [n_segments] a contribution has been emitted */
+    int64_t images;        /* while building: at a time, of the stretch (slices.c) with number `stretch` */
+    int stretch;
     plan_step pending;     /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
     int input;             /* buffer, as the following ones are */
     int value[PRLE_PLAN_MAX_NODES + 1], wanted[PRLE_PLAN_MAX_NODES]; /* of the kept (last: the output) and wanted nodes */
@@ -117,6 +122,18 @@ struct prle_plan {
 
 /** Which nodes are computed together, in order: fills groups, alias, carries. */
 PRLE_NODISCARD prle_status plan_groups_make(prle_plan *plan);
+
+/** How many images each group computes at a time: its `images`, and its description for as many. */
+void plan_slices_choose(prle_plan *plan);
+
+/** The group's value is read outside of its stretch. */
+bool plan_slices_cross(const prle_plan *plan, const plan_group *gr);
+
+/** The end of the stretch of forward steps that begins with `first`. */
+int plan_slices_end(const prle_plan *plan, int first);
+
+/** Buffers with the whole batch live as long as the stretches that use them. */
+void plan_slices_live(prle_plan *plan);
 
 /** Steps, layouts, buffers. */
 PRLE_NODISCARD prle_status plan_build(prle_plan *plan);

@@ -21,10 +21,14 @@ static size_t segment_bytes(const prle_plan *plan, prle_segment_kind kind, int64
     return 0;
 }
 
-static size_t place_bytes(const prle_plan *plan, place at)
+/* Of one call: of a slice. */
+static size_t place_bytes(const prle_plan *plan, const plan_step *s, place at)
 {
     switch (at.kind) {
-    case AT_BUFFER: return plan->buffers[at.index].n_bytes;
+    case AT_BUFFER: {
+        const arena_buffer *b = &plan->buffers[at.index];
+        return b->image_bytes > 0 ? (size_t)s->images * b->image_bytes : b->n_bytes;
+    }
     case AT_WEIGHTS:
     case AT_GRADS: return segment_bytes(plan, PRLE_SEGMENT_WEIGHT, at.index);
     case AT_STATS: return segment_bytes(plan, PRLE_SEGMENT_STAT, at.index);
@@ -36,13 +40,14 @@ static size_t place_bytes(const prle_plan *plan, place at)
 
 static size_t step_bytes(const prle_plan *plan, const plan_step *s)
 {
-    size_t sum = place_bytes(plan, s->out) + place_bytes(plan, s->dout) + place_bytes(plan, s->saved);
+    const size_t n_slices = (size_t)((plan->opts.batch + s->images - 1) / s->images);
+    size_t sum = place_bytes(plan, s, s->out) + place_bytes(plan, s, s->dout) + place_bytes(plan, s, s->saved);
 
     for (int i = 0; i < PRLE_OP_MAX_IN; i++)
-        sum += place_bytes(plan, s->in[i]) + place_bytes(plan, s->din[i]);
+        sum += place_bytes(plan, s, s->in[i]) + place_bytes(plan, s, s->din[i]);
     for (int i = 0; i < PRLE_OP_MAX_PARAMS; i++)
-        sum += place_bytes(plan, s->param[i]) + place_bytes(plan, s->dparam[i]);
-    return sum + place_bytes(plan, s->stats[0]) + place_bytes(plan, s->stats[1]);
+        sum += place_bytes(plan, s, s->param[i]) + place_bytes(plan, s, s->dparam[i]);
+    return n_slices * (sum + place_bytes(plan, s, s->stats[0]) + place_bytes(plan, s, s->stats[1]));
 }
 
 static prle_plan_profile packing(const prle_plan *plan)

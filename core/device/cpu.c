@@ -36,6 +36,9 @@ static prle_status cpu_scale(void *values, int64_t n, prle_dtype dtype, double f
     return PRLE_OK;
 }
 
+/* Half of the last cache that a processor's cores share, or a little less: the same on all, so that results are. */
+enum { CACHE_BYTES = 16 << 20 };
+
 static const prle_device cpu = {.name = "cpu",
                                 .impls = best_first,
                                 .has_bf16 = prle_dnnl_has_bf16,
@@ -48,6 +51,7 @@ static const prle_device cpu = {.name = "cpu",
                                 .host_memory = true,
                                 .fold = prle_fold,
                                 .scale = cpu_scale,
+                                .cache_bytes = CACHE_BYTES,
                                 .steps_ahead = 1};
 static const prle_device cpu_ref = {.name = "cpu",
                                     .impls = reference,
@@ -60,6 +64,7 @@ static const prle_device cpu_ref = {.name = "cpu",
                                     .host_memory = true,
                                     .fold = prle_fold,
                                     .scale = cpu_scale,
+                                    .cache_bytes = CACHE_BYTES,
                                     .steps_ahead = 1};
 
 const prle_device *prle_device_cpu(void) { return &cpu; }

@@ -30,6 +30,9 @@ prle_simd prle_simd_widest(void);
 /** The same places in another element type. */
 PRLE_NODISCARD prle_status prle_layout_as(prle_dtype dtype, const prle_layout *layout, prle_layout *out);
 
+/** The layout of a batch of B images that lie one after the other as those of `layout` do. PRLE_ENOTSUP where they do not. */
+PRLE_NODISCARD prle_status prle_layout_batch(int64_t B, const prle_layout *layout, prle_layout *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -254,6 +254,26 @@ prle_status prle_layout_as(prle_dtype dtype, const prle_layout *layout, prle_lay
     return PRLE_OK;
 }
 
+prle_status prle_layout_batch(int64_t B, const prle_layout *layout, prle_layout *out)
+{
+    const size_t images = (size_t)layout->shape.dim[0], image_bytes = layout->n_bytes / images;
+    prle_shape shape = layout->shape;
+    dnnl_memory_desc_t md;
+
+    shape.dim[0] = B;
+    if (layout->plain) {
+        *out = prle_layout_plain(layout->dtype, &shape);
+        return PRLE_OK;
+    }
+    PRLE_TRY(prle_dnnl_md(layout, &md));
+    md.dims[0] = md.padded_dims[0] = B;
+    PRLE_TRY(prle_dnnl_layout(&md, &shape, out));
+    PRLE_CHECK((size_t)md.format_desc.blocking.strides[0] * prle_dtype_bytes(layout->dtype) == image_bytes &&
+                   out->n_bytes == (size_t)B * image_bytes,
+               PRLE_ENOTSUP, "oneDNN's layout of a batch is not one of its images, one after the other");
+    return PRLE_OK;
+}
+
 static bool find_act(const prle_act_attrs *act, dnnl_alg_kind_t *out, float *alpha)
 {
     *alpha = 0;

@@ -160,15 +160,18 @@ static void exact_logits(const char *net, const prle_model *weights, double out[
     drop(&exact);
 }
 
-/* Inference: f32 with folding and fusion, the f32 reference, bf16 - all against f64 with nothing folded. */
+/* Inference: f32 with folding and fusion, the f32 reference, bf16, and both types with a cache so small that the batch of three is
+ * computed one by one, then in two slices of two, then at once - all against f64 with nothing folded. */
 static void inference_agrees(const char *net)
 {
-    const prle_device *devices[] = {prle_device_cpu(), prle_device_cpu_ref(), prle_device_cpu()};
-    const prle_dtype dtypes[] = {PRLE_F32, PRLE_F32, PRLE_BF16};
-    const double tolerance[] = {1e-5, 1e-5, 2e-2};
+    prle_device small = *prle_device_cpu();
+    const prle_device *devices[] = {prle_device_cpu(), prle_device_cpu_ref(), prle_device_cpu(), &small, &small};
+    const prle_dtype dtypes[] = {PRLE_F32, PRLE_F32, PRLE_BF16, PRLE_F32, PRLE_BF16};
+    const double tolerance[] = {1e-5, 1e-5, 2e-2, 1e-5, 2e-2};
     double exact[2 * BATCH];
 
-    for (int i = 0; i < 3; i++) {
+    small.cache_bytes = 300000;
+    for (int i = 0; i < 5; i++) {
         fixture f = make(net, devices[i], (prle_plan_opts){.dtype = dtypes[i]});
 
         perturb_stats(f.model);
@@ -193,6 +196,39 @@ static void test_inference(void **state)
     inference_agrees("efficientnet_b4");
     inference_agrees("efficientnet_b4_same");
     inference_agrees("efficientnet_b4_symmetric");
+}
+
+/* Kept values are those of the whole batch, wherever slices begin and end: on the way from one to the next, inside of a stretch
+ * that is computed one by one, and after it. */
+static void test_slices(void **state)
+{
+    (void)state;
+    const char *const nets[] = {"xception", "efficientnet_b4", "f3net"};
+    prle_device small = *prle_device_cpu(), whole = small;
+
+    small.cache_bytes = 300000;
+    whole.cache_bytes = 0;
+    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) {
+        prle_plan_opts opts = {.dtype = PRLE_F32, .keep = {3, {1, 20, 60}}};
+        fixture f[2] = {make(nets[k], &small, opts), make(nets[k], &whole, opts)};
+
+        for (int i = 0; i < 2; i++) {
+            fill_input(f[i].plan, PRLE_F32);
+            assert_ok(prle_plan_forward(f[i].plan, NULL));
+        }
+        assert_true(prle_plan_stats_get(f[0].plan).arena_bytes < prle_plan_stats_get(f[1].plan).arena_bytes);
+        for (int i = 0; i < opts.keep.n; i++) {
+            const prle_node node = opts.keep.node[i];
+            const int64_t n = BATCH * prle_shape_count(&f[0].model->graph->node[node].desc.out);
+            const double d =
+                distance(prle_plan_value(f[0].plan, node), prle_plan_value(f[1].plan, node), n, PRLE_F32, PRLE_F32);
+            const bool ok = d <= 1e-6; /* products are summed in another order */
+            if (!ok)
+                fail_msg("%s: kept node %s differs by %g", nets[k], f[0].model->graph->node[node].name, d);
+        }
+        drop(&f[0]);
+        drop(&f[1]);
+    }
 }
 
 /* A training step allocates nothing, and two of them give the same bits. */
@@ -380,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_inference),
+        cmocka_unit_test(test_slices),
         cmocka_unit_test(test_step_allocates_nothing),
         cmocka_unit_test(test_ready_covers_all),
         cmocka_unit_test(test_allocation_failures),
