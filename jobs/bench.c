@@ -336,7 +336,8 @@ const prle_command prle_command_bench = {
          .description =
              "Runs one part at a time on made-up data and shows the median of several rounds beside the lowest and the highest: "
              "where these lie far apart, something else was running. --ceiling shows what the convolutions alone would allow. "
-             "ops splits a training step (--infer: the computing of logits) by operator: bytes are what must be moved at least, so GB/s near the memory's mean that "
+             "ops splits a training step (--infer: the computing of logits) by operator: bytes are what must be moved at least, "
+             "so GB/s near the memory's mean that "
              "memory bounds it, and GFLOP/s near the ceiling's that arithmetic does. docs/performance.md reads such tables.",
          .examples = "prle bench\n"
                      "prle bench train infer --net resnet50 --dtypes bf16 --ceiling\n"

@@ -1,5 +1,6 @@
 /* groups.c - which nodes are computed as one operator: batch norm, residual and activation fused into a convolution (inference),
- * residual and relu into a batch norm, dropout left out of inference, dead nodes left out always. */
+ * swish into the depthwise convolution after it, residual and relu into a batch norm, dropout left out of inference, dead nodes
+ * left out always. */
 #include <string.h>
 
 #include "core/alloc.h"
@@ -17,6 +18,7 @@ typedef struct pass {
     prle_plan *plan;
     const prle_graph *g;
     bool *needed, *done; /* [n_nodes] */
+    bool *moved;         /* [n_nodes] an activation that its only reader computes */
     int *consumers;      /* [n_nodes] needed nodes that read it */
 } pass;
 
@@ -105,10 +107,48 @@ static void fuse_into_conv(pass *p, plan_group *gr)
             next = only_reader(p, gr->out);
         }
     }
-    if (is_kind(p, next, PRLE_OP_ACT)) {
+    if (is_kind(p, next, PRLE_OP_ACT) && !p->moved[next]) {
         gr->desc.u.conv2d.act = p->g->node[next].desc.u.act;
         absorb(p, gr, next);
     }
+}
+
+/* For the plan's batch and types. */
+static void desc_complete(const prle_plan *plan, prle_op_desc *desc)
+{
+    desc->dtype = plan->compute;
+    desc->memory = plan->memory;
+    for (int i = 0; i < desc->n_in; i++)
+        desc->in[i].dim[0] = plan->opts.batch;
+    desc->out.dim[0] = plan->opts.batch;
+}
+
+/* Swish costs as much as tens of products. Kernels of our own are twice as fast at it as oneDNN's, and read each value once. So
+ * it is left to a depthwise convolution where whoever computes that can: the device's choice does not depend on it. */
+static prle_status swish_moves(const pass *p, prle_node n, bool *out)
+{
+    const prle_act_attrs *act = &p->g->node[n].desc.u.act;
+    const prle_node reader = only_reader(p, n);
+    const prle_op_impl *impl = NULL;
+    const char *why = NULL;
+
+    *out = false;
+    if (!is_kind(p, n, PRLE_OP_ACT) || act->act != PRLE_ACT_SWISH || !is_kind(p, reader, PRLE_OP_CONV2D) || p->plan->carries[n] ||
+        p->plan->carries[reader] || p->g->node[reader].desc.u.conv2d.groups == 1)
+        return PRLE_OK;
+    prle_op_desc desc = p->g->node[reader].desc;
+    desc_complete(p->plan, &desc);
+    PRLE_TRY(prle_op_choose(p->plan->device->impls, &desc, &impl));
+    desc.u.conv2d.in_act = *act;
+    *out = impl->supports(&desc, &why);
+    return PRLE_OK;
+}
+
+static prle_status mark_moved(pass *p)
+{
+    for (prle_node n = 0; n < p->g->n_nodes; n++)
+        PRLE_TRY(swish_moves(p, n, &p->moved[n]));
+    return PRLE_OK;
 }
 
 /* batch norm [+ residual computed earlier] [+ relu]. A sum without a relu stays by itself: its gradient is free. */
@@ -140,28 +180,26 @@ static prle_status group_make(pass *p, prle_node n)
     const bool folds = !plan->opts.batch_stats && !plan->carries[n];
 
     p->done[n] = true;
-    if (node->desc.kind == PRLE_OP_DROPOUT && !plan->opts.dropout) {
+    if (p->moved[n] || (node->desc.kind == PRLE_OP_DROPOUT && !plan->opts.dropout)) {
         plan->alias[n] = plan->alias[node->in[0]];
         return PRLE_OK;
     }
     PRLE_TRY(PLAN_APPEND(plan->groups, plan->n_groups));
     plan_group *gr = &plan->groups[plan->n_groups - 1];
     *gr = (plan_group){.first = n, .out = n, .norm = -1, .desc = node->desc, .saved = -1, .backward = plan->carries[n]};
-    gr->desc.dtype = plan->compute;
-    gr->desc.memory = plan->memory;
     memcpy(gr->in, node->in, sizeof gr->in);
     if (gr->desc.kind == PRLE_OP_BATCH_NORM) {
         gr->desc.u.batch_norm.frozen = !plan->opts.batch_stats;
         gr->desc.u.batch_norm.comm = plan->opts.batch_stats ? plan->opts.bn_comm : NULL;
         fuse_into_norm(p, gr);
     }
+    if (gr->desc.kind == PRLE_OP_CONV2D && p->moved[gr->in[0]])
+        gr->desc.u.conv2d.in_act = p->g->node[gr->in[0]].desc.u.act;
     if (gr->desc.kind == PRLE_OP_CONV2D && folds)
         fuse_into_conv(p, gr);
-    for (int i = 0; i < gr->desc.n_in; i++) {
+    for (int i = 0; i < gr->desc.n_in; i++)
         gr->in[i] = plan->alias[gr->in[i]];
-        gr->desc.in[i].dim[0] = plan->opts.batch;
-    }
-    gr->desc.out.dim[0] = plan->opts.batch;
+    desc_complete(plan, &gr->desc); /* what was fused in, too */
     return gr->desc.kind == PRLE_OP_INPUT ? PRLE_OK : prle_op_infer(&gr->desc);
 }
 
@@ -173,8 +211,10 @@ prle_status plan_groups_make(prle_plan *plan)
     PRLE_TRY_OUT(PRLE_NEW(p.needed, p.g->n_nodes));
     PRLE_TRY_OUT(PRLE_NEW(p.done, p.g->n_nodes));
     PRLE_TRY_OUT(PRLE_NEW(p.consumers, p.g->n_nodes));
+    PRLE_TRY_OUT(PRLE_NEW(p.moved, p.g->n_nodes));
     mark_needed(&p);
     mark_carriers(&p);
+    PRLE_TRY_OUT(mark_moved(&p));
     for (prle_node n = 0; n < p.g->n_nodes; n++)
         plan->alias[n] = n;
     for (prle_node n = 0; n < p.g->n_nodes; n++)
@@ -184,5 +224,6 @@ out:
     prle_free(p.needed);
     prle_free(p.done);
     prle_free(p.consumers);
+    prle_free(p.moved);
     return st;
 }

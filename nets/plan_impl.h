@@ -1,4 +1,5 @@
-/* plan_impl.h - the inside of a plan, shared by plan.c, plan_build.c, plan_profile.c, groups.c, slices.c, pack.c and arena.c only. */
+/* plan_impl.h - the inside of a plan, shared by plan.c, plan_build.c, plan_profile.c, groups.c, slices.c, pack.c and arena.c
+ * only. */
 #pragma once
 #include "core/alloc.h"
 #include "nets/plan.h"
@@ -109,8 +110,8 @@ struct prle_plan {
     bool *segment_written; /* [n_segments] a contribution has been emitted */
     int64_t images;        /* while building: at a time, of the stretch (slices.c) with number `stretch` */
     int stretch;
-    plan_step pending;     /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
-    int input;             /* buffer, as the following ones are */
+    plan_step pending; /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
+    int input;         /* buffer, as the following ones are */
     int value[PRLE_PLAN_MAX_NODES + 1], wanted[PRLE_PLAN_MAX_NODES]; /* of the kept (last: the output) and wanted nodes */
     int seed[PRLE_PLAN_MAX_NODES + 1];                               /* last: the output's; -1 without backward */
 

@@ -1,8 +1,9 @@
-/* slices.c - how many images a step of inference computes at a time: so few that what it reads and writes stays in the processor's
- * cache until the next step wants it, as many as that allows.
+/* slices.c - how many images a step of inference computes at a time: so few that what it reads and writes stays in the
+ * processor's cache until the next step wants it, as many as that allows.
  *
  * Groups in a row with as many images at a time make a stretch: its steps run for the first slice of the batch, then for the
- * second, and so on. Between stretches, and for the caller, a value exists for the whole batch. Numbers follow from shapes alone. */
+ * second, and so on. Between stretches, and for the caller, a value exists for the whole batch. Numbers follow from shapes alone.
+ */
 #include "core/op/channels.h"
 #include "nets/plan_impl.h"
 

@@ -39,7 +39,7 @@ typedef struct prle_device {
     prle_status (*comm_create)(prle_comm **out, prle_comm *host);
     size_t cache_bytes; /* what a step of inference should read and write at most, so that the next finds it in the processor's
                            cache: batches are cut into slices for it (nets/slices.c); 0: they are not */
-    int steps_ahead; /* training steps worth queueing before their results are read; 1 where nothing is queued */
+    int steps_ahead;    /* training steps worth queueing before their results are read; 1 where nothing is queued */
     const struct prle_learn_ops *learn; /* training (nets/learn_impl.h); NULL: in the host's memory, or not at all */
     /* What stages do on this device in their own way; NULL: as on the processor. */
     const struct prle_cam_maps_ops *cam;    /* cam/maps.h */

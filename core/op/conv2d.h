@@ -6,17 +6,18 @@
 #include "core/op/act.h"
 
 /**
- *   out[b,k,p,q] = act( bias[k] + in1[b,k,p,q] + sum_{c,r,s} in0[b, c, p stride - pad_top + r, q stride - pad_left + s]
- * weight[k,c,r,s] )
+ *   out[b,k,p,q] = act( bias[k] + in1[b,k,p,q] + sum_{c,r,s} x[b, c, p stride - pad_top + r, q stride - pad_left + s]
+ * weight[k,c,r,s] ),   x = in_act(in0), zeros around it
  *
  * c runs over the channels of k's group. Parameters weight [K, C/groups, R, S] and, with bias, bias [K].
- * in1 (residual) and act exist in inference plans only, where the plan has fused them in; they have no backward pass.
+ * in1 (residual), in_act and act exist in inference plans only, where the plan has fused them in; they have no backward pass.
  */
 typedef struct prle_conv2d_attrs {
     int64_t n_out, kernel_h, kernel_w, stride;
     int64_t pad_top, pad_left, pad_bottom, pad_right;
     int64_t groups;
     bool bias;
-    bool residual;      /* in1 is added before the activation */
-    prle_act_attrs act; /* of the result */
+    bool residual;         /* in1 is added before the activation */
+    prle_act_attrs in_act; /* of in0 */
+    prle_act_attrs act;    /* of the result */
 } prle_conv2d_attrs;

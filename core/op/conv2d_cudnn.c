@@ -40,7 +40,11 @@ typedef struct conv_state {
     bool fused, follows;        /* bias, residual and activation: taken along by cuDNN, or by a kernel of ours */
 } conv_state;
 
-static bool supports(const prle_op_desc *desc, const char **why) { return prle_cuda_supports(desc, why); }
+static bool supports(const prle_op_desc *desc, const char **why)
+{
+    *why = "cuDNN's convolutions read their input as it is";
+    return desc->u.conv2d.in_act.act == PRLE_ACT_NONE && prle_cuda_supports(desc, why);
+}
 
 /* y = relu(products + bias + residual): between the convolution and Y lie tensors that are never in memory. */
 static void graph_fuse(const prle_op_desc *desc, prle_cudnn_graph *g)

@@ -47,6 +47,8 @@ static bool supports(const prle_op_desc *desc, const char **why)
         *why = "depthwise only, one output for each channel";
     else if (!kernel)
         *why = "kernels 3x3, 5x5 and 7x7 only";
+    else if (a->in_act.act != PRLE_ACT_NONE && a->in_act.act != PRLE_ACT_SWISH)
+        *why = "of activations, reads swish only";
     else if (a->stride != 1 && a->stride != 2)
         *why = "strides 1 and 2 only";
     else if (a->pad_top >= a->kernel_h || a->pad_left >= a->kernel_w)
@@ -85,6 +87,7 @@ static prle_depthwise shape_of(const prle_op_desc *desc, int block)
                             .left = a->pad_left,
                             .bias = a->bias,
                             .residual = a->residual,
+                            .in_act = a->in_act,
                             .act = a->act,
                             .groups = batch_groups(x[0], blocks)};
 }

@@ -15,8 +15,8 @@ typedef struct prle_depthwise {
     int64_t top, left; /* padding before the image, less than K */
     bool bf16;         /* x, y and their gradients lie in memory as bfloat16 */
     bool bias, residual;
-    prle_act_attrs act;
-    int64_t groups; /* WEIGHTS: parts of the batch whose sums are kept apart; of the shapes alone, so sums are too */
+    prle_act_attrs in_act, act; /* in_act: none or swish */
+    int64_t groups;             /* WEIGHTS: parts of the batch whose sums are kept apart; of the shapes alone, so sums are too */
 } prle_depthwise;
 
 /** One instruction set. Rows are those of all planes of a tensor, as they lie in memory; work is scratch of `work_floats`. */

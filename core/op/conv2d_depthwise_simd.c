@@ -9,6 +9,7 @@
 
 #include "core/op/conv2d_depthwise.h"
 #include "core/op/vectors.h"
+#include "core/op/vectors_act.h"
 
 enum { MAX_K = 7, MAX_TAPS = MAX_K * MAX_K };
 enum { COLUMNS = LANES == 16 ? 8 : 4 }; /* outputs side by side: with their inputs and a tap they fill the registers */
@@ -34,6 +35,23 @@ static void values_read(float *to, const void *tensor, int64_t i, int64_t n, boo
         store(to + j * LANES, load_value(tensor, i + j, true));
 }
 
+/* The same, activated on the way. */
+INLINE void values_activate(float *to, const void *tensor, int64_t i, int64_t n, bool bf16, const prle_act_attrs *act)
+{
+    for (int64_t j = 0; j < n; j++)
+        store(to + j * LANES, activate(load_value(tensor, i + j, bf16), act, bf16));
+}
+
+static void values_read_swish(float *to, const void *tensor, int64_t i, int64_t n, bool bf16)
+{
+    const prle_act_attrs swish = {.act = PRLE_ACT_SWISH};
+
+    if (bf16)
+        values_activate(to, tensor, i, n, true, &swish);
+    else
+        values_activate(to, tensor, i, n, false, &swish);
+}
+
 static void values_write(void *tensor, int64_t i, const float *from, int64_t n, bool bf16)
 {
     if (!bf16) {
@@ -55,6 +73,7 @@ typedef struct ring {
     int64_t next; /* rows before it have been read */
     int64_t slot; /* where row `next` will lie */
     bool bf16;
+    bool swish;  /* of what is read */
     float *rows; /* [count,width,LANES] */
 } ring;
 
@@ -82,7 +101,10 @@ static void ring_advance(ring *r, int64_t first, int64_t last)
         r->next = first;
     for (; r->next < last && r->next < r->H; r->next++) {
         float *to = r->rows + (r->slot * r->width + r->left) * LANES;
-        values_read(to, r->tensor, r->plane + r->next * r->W, r->W, r->bf16);
+        if (r->swish)
+            values_read_swish(to, r->tensor, r->plane + r->next * r->W, r->W, r->bf16);
+        else
+            values_read(to, r->tensor, r->plane + r->next * r->W, r->W, r->bf16);
         r->slot = r->slot + 1 == r->count ? 0 : r->slot + 1;
     }
 }
@@ -116,38 +138,6 @@ static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* --- what follows the sum (inference) -------------------------------------------------------------------------------------- */
 
-INLINE vec choose(int_vec mask, vec yes, vec no) { return (vec)(((int_vec)yes & mask) | ((int_vec)no & ~mask)); }
-
-/* exp(x) to 2 ulp for -87 <= x <= 88, beyond that as at the end; of NaN, anything. 2^n exp(r), |r| <= ln 2 / 2. */
-INLINE vec exp_of(vec x)
-{
-    const vec magic = (vec){0} + 12582912.0F; /* 1.5 2^23: adding it rounds to an integer, kept in the low bits */
-
-    x = choose(x < -87.0F, (vec){0} - 87.0F, x);
-    x = choose(x > 88.0F, (vec){0} + 88.0F, x);
-    const vec shifted = x * 1.44269504F + magic, n = shifted - magic;
-    const vec r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
-    vec p = r * (1.0F / 720) + 1.0F / 120;
-    p = p * r + 1.0F / 24;
-    p = p * r + 1.0F / 6;
-    p = p * r + 0.5F;
-    p = p * r * r + r + 1.0F;
-    return (vec)((int_vec)p + (((int_vec)shifted - (int_vec)magic) << 23));
-}
-
-INLINE vec activate(vec x, const prle_act_attrs *a)
-{
-    switch (a->act) {
-    case PRLE_ACT_RELU: return choose(x < 0.0F, (vec){0}, x); /* NaN stays, so that it is seen */
-    case PRLE_ACT_LEAKY_RELU: return choose(x > 0.0F, x, x * (float)a->slope);
-    case PRLE_ACT_SIGMOID: return choose(x == x, 1.0F / (exp_of(-x) + 1.0F), x);
-    case PRLE_ACT_SWISH: return x / (exp_of(-x) + 1.0F);
-    case PRLE_ACT_NONE:
-    case PRLE_N_ACTS: break;
-    }
-    return x;
-}
-
 /* What is done to a row of sums on its way to a tensor. */
 typedef struct finish {
     void *tensor;
@@ -157,26 +147,32 @@ typedef struct finish {
 } finish;
 
 /* Lanes beyond C stay zero: sigmoid(0) is not. */
-INLINE void finish_row(const finish *f, int64_t i, const float *line, int64_t n, const float *live, const prle_act_attrs *act)
+INLINE void finish_row(const finish *f, int64_t i, const float *line, int64_t n, const float *live, const prle_act_attrs *act,
+                       bool bf16)
 {
     for (int64_t q = 0; q < n; q++) {
         vec v = load(line + q * LANES);
         if (f->residual != NULL)
-            v += load_value(f->residual, i + q, f->bf16);
-        store_value(f->tensor, i + q, choose(load(live) > 0.0F, activate(v, act), (vec){0}), f->bf16);
+            v += load_value(f->residual, i + q, bf16);
+        store_value(f->tensor, i + q, choose(load(live) > 0.0F, activate(v, act, bf16), (vec){0}), bf16);
     }
 }
 
 /* A line of n sums to vectors i ... of the tensor. */
 static void finish_run(const finish *f, int64_t i, const float *line, int64_t n, const float *live)
 {
-    const prle_act_attrs *a = &f->act;
+    const prle_act_attrs none = {.act = PRLE_ACT_NONE}, relu = {.act = PRLE_ACT_RELU}, swish = {.act = PRLE_ACT_SWISH};
 
-    switch (a->act) { /* a loop for each */
-    case PRLE_ACT_NONE: finish_row(f, i, line, n, live, &(const prle_act_attrs){.act = PRLE_ACT_NONE}); break;
-    case PRLE_ACT_RELU: finish_row(f, i, line, n, live, &(const prle_act_attrs){.act = PRLE_ACT_RELU}); break;
-    case PRLE_ACT_SWISH: finish_row(f, i, line, n, live, &(const prle_act_attrs){.act = PRLE_ACT_SWISH}); break;
-    default: finish_row(f, i, line, n, live, a); break;
+    switch (f->act.act) { /* a loop for each */
+    case PRLE_ACT_NONE: finish_row(f, i, line, n, live, &none, f->bf16); break;
+    case PRLE_ACT_RELU: finish_row(f, i, line, n, live, &relu, f->bf16); break;
+    case PRLE_ACT_SWISH:
+        if (f->bf16)
+            finish_row(f, i, line, n, live, &swish, true);
+        else
+            finish_row(f, i, line, n, live, &swish, false);
+        break;
+    default: finish_row(f, i, line, n, live, &f->act, f->bf16); break;
     }
 }
 
@@ -256,7 +252,8 @@ static window_row_fn *const window_rows[MAX_K + 1][3] = {[3] = {NULL, window_row
 typedef struct windows {
     int64_t H, W, P, Q, top, left;
     int stride;
-    bool flip; /* the kernel turned by half a turn */
+    bool flip;  /* the kernel turned by half a turn */
+    bool swish; /* of x first */
 } windows;
 
 static int64_t windows_width(const windows *v, int K) { return max(v->left + v->W, (v->Q - 1) * v->stride + K); }
@@ -292,6 +289,7 @@ static void windows_run(const prle_depthwise *z, const windows *v, const void *x
                .width = windows_width(v, z->K),
                .count = z->K,
                .bf16 = z->bf16,
+               .swish = v->swish,
                .rows = work};
     window_row_fn *run_row = window_rows[z->K][v->stride];
     float *line = work + in.count * in.width * LANES;
@@ -327,7 +325,14 @@ static void windows_run(const prle_depthwise *z, const windows *v, const void *x
 
 static windows forward_windows(const prle_depthwise *z)
 {
-    return (windows){.H = z->H, .W = z->W, .P = z->P, .Q = z->Q, .top = z->top, .left = z->left, .stride = z->stride};
+    return (windows){.H = z->H,
+                     .W = z->W,
+                     .P = z->P,
+                     .Q = z->Q,
+                     .top = z->top,
+                     .left = z->left,
+                     .stride = z->stride,
+                     .swish = z->in_act.act == PRLE_ACT_SWISH};
 }
 
 /* dx is dy under the turned kernel. */

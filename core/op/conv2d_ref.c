@@ -5,6 +5,8 @@
 static prle_status plan_pass(const prle_op_desc *desc, prle_op_pass pass, prle_op_plan *plan)
 {
     plan->uses_in = pass == PRLE_PASS_WEIGHTS;
+    if (desc->u.conv2d.in_act.act != PRLE_ACT_NONE)
+        plan->scratch_bytes = (size_t)prle_shape_count(&desc->in[0]) * sizeof(real);
     return ref_plan(desc, plan);
 }
 
@@ -113,10 +115,24 @@ static void plane_weights(const sizes *z, const real *x, const real *dy, real *d
     }
 }
 
+static const real *activated(const prle_op_desc *desc, const prle_op_args *args)
+{
+    const prle_act_attrs *act = &desc->u.conv2d.in_act;
+    const real *x = args->in[0];
+    real *to = args->scratch;
+
+    if (act->act == PRLE_ACT_NONE)
+        return x;
+#pragma omp parallel for
+    for (int64_t i = 0; i < prle_shape_count(&desc->in[0]); i++)
+        to[i] = act_elem(act, x[i]);
+    return to;
+}
+
 static void forward(const prle_op_desc *desc, const prle_op_args *args)
 {
     const sizes z = sizes_of(desc);
-    const real *x = args->in[0], *residual = args->in[1], *w = args->param[0], *bias = args->param[1];
+    const real *x = activated(desc, args), *residual = args->in[1], *w = args->param[0], *bias = args->param[1];
     real *y = args->out;
 
 #pragma omp parallel for collapse(2)

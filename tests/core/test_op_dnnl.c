@@ -384,7 +384,7 @@ static void conv_sum(const node *n, int64_t b, int64_t k, int64_t p, int64_t q, 
                     continue;
                 const int64_t x_at = ((b * in[1] + k / k_group * c_group + c) * in[2] + h) * in[3] + w;
                 const int64_t w_at = ((k * c_group + c) * a->kernel_h + r) * a->kernel_w + s;
-                const double x = (double)n->in[0][x_at], weight = (double)n->param[0][w_at];
+                const double x = act_of(&a->in_act, (double)n->in[0][x_at]), weight = (double)n->param[0][w_at];
                 to->out[y] += x * weight;
                 if (to->din == NULL)
                     continue;
@@ -460,13 +460,24 @@ static void test_conv2d(void **state)
     }
 }
 
-static void conv_fused_check(const prle_op_impl *impl, const conv_case *c, prle_act act, bool residual, bool blocked)
+/* In inference an image that arrives in blocks leaves in such. */
+static void blocks_stay(const node *n)
+{
+    prle_channels in, out;
+
+    assert_true(prle_channels_of(&n->in_layout[0], &in) && prle_channels_of(&n->out_layout, &out));
+    assert_true(in.block > 1 && (out.block == in.block || (out.plane == 1 && out.C % in.block == 0)));
+}
+
+static void conv_fused_check(const prle_op_impl *impl, const conv_case *c, prle_act in_act, prle_act act, bool residual,
+                             bool blocked)
 {
     prle_op_desc desc = conv_desc(c), shapes = desc;
     node n;
 
     shapes.kind = PRLE_OP_CONV2D;
     assert_ok(prle_op_infer(&shapes));
+    desc.u.conv2d.in_act = (prle_act_attrs){.act = in_act};
     desc.u.conv2d.act = (prle_act_attrs){.act = act, .slope = 0.1};
     desc.u.conv2d.residual = residual;
     desc.n_in = residual ? 2 : 1;
@@ -476,6 +487,8 @@ static void conv_fused_check(const prle_op_impl *impl, const conv_case *c, prle_
     n.inference = true;
     node_arrives_blocked(&n, blocked);
     conv_check(&n);
+    if (impl == &prle_conv2d_dnnl && blocked && c->groups == 1 && c->H * c->W > 1)
+        blocks_stay(&n);
     node_deinit(&n);
 }
 
@@ -484,8 +497,10 @@ static void test_conv2d_fused(void **state)
 {
     (void)state;
     for (int i = 0; i < (int)(N_CONV_CASES); i++) {
-        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)(i % PRLE_N_ACTS), true, i % 2 == 0);
-        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], (prle_act)((i + 1) % PRLE_N_ACTS), i % 3 == 0, i % 2 != 0);
+        const prle_act act = (prle_act)(i % PRLE_N_ACTS), next = (prle_act)((i + 1) % PRLE_N_ACTS);
+        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], PRLE_ACT_NONE, act, true, i % 2 == 0);
+        conv_fused_check(&prle_conv2d_dnnl, &conv_cases[i], PRLE_ACT_NONE, next, i % 3 == 0, i % 2 != 0);
+        conv_fused_check(&prle_conv2d_ref_f32, &conv_cases[i], next, act, i % 3 == 0, false);
     }
 }
 
@@ -529,7 +544,8 @@ static void test_depthwise(void **state)
         conv_check(&n);
         node_deinit(&n);
         for (prle_act act = PRLE_ACT_NONE; act < PRLE_N_ACTS; act++)
-            conv_fused_check(&prle_conv2d_depthwise, &depthwise_cases[i], act, (i + (int)act) % 2 == 0, i % 2 == 0);
+            conv_fused_check(&prle_conv2d_depthwise, &depthwise_cases[i],
+                             (i + (int)act) % 3 == 0 ? PRLE_ACT_NONE : PRLE_ACT_SWISH, act, (i + (int)act) % 2 == 0, i % 2 == 0);
     }
 }
 
@@ -572,6 +588,7 @@ static void test_depthwise_nan(void **state)
         node n;
 
         desc.u.conv2d.act = (prle_act_attrs){.act = act, .slope = 0.1};
+        desc.u.conv2d.in_act = (prle_act_attrs){.act = act == PRLE_ACT_RELU ? PRLE_ACT_SWISH : PRLE_ACT_NONE};
         node_init(&n, &prle_conv2d_depthwise, &desc);
         n.name = c.name;
         n.in[0][81 * 3 + 4 * 9 + 4] = NAN; /* the middle of plane 3: any output within 2 of it */
@@ -608,6 +625,12 @@ static void test_depthwise_refusals(void **state)
         assert_non_null(strstr(why, refused[i].why));
     }
     prle_op_desc desc = conv_desc(&depthwise_cases[0]);
+    const char *why_not = "";
+
+    desc.u.conv2d.in_act.act = PRLE_ACT_RELU;
+    assert_false(prle_conv2d_depthwise.supports(&desc, &why_not));
+    assert_non_null(strstr(why_not, "swish only"));
+    desc.u.conv2d.in_act.act = PRLE_ACT_NONE;
     const char *why = "";
     desc.dtype = PRLE_F64;
     assert_false(prle_conv2d_depthwise.supports(&desc, &why));

@@ -160,8 +160,8 @@ static void exact_logits(const char *net, const prle_model *weights, double out[
     drop(&exact);
 }
 
-/* Inference: f32 with folding and fusion, the f32 reference, bf16, and both types with a cache so small that the batch of three is
- * computed one by one, then in two slices of two, then at once - all against f64 with nothing folded. */
+/* Inference: f32 with folding and fusion, the f32 reference, bf16, and both types with a cache so small that the batch of three
+ * is computed one by one, then in two slices of two, then at once - all against f64 with nothing folded. */
 static void inference_agrees(const char *net)
 {
     prle_device small = *prle_device_cpu();
@@ -220,8 +220,7 @@ static void test_slices(void **state)
         for (int i = 0; i < opts.keep.n; i++) {
             const prle_node node = opts.keep.node[i];
             const int64_t n = BATCH * prle_shape_count(&f[0].model->graph->node[node].desc.out);
-            const double d =
-                distance(prle_plan_value(f[0].plan, node), prle_plan_value(f[1].plan, node), n, PRLE_F32, PRLE_F32);
+            const double d = distance(prle_plan_value(f[0].plan, node), prle_plan_value(f[1].plan, node), n, PRLE_F32, PRLE_F32);
             const bool ok = d <= 1e-6; /* products are summed in another order */
             if (!ok)
                 fail_msg("%s: kept node %s differs by %g", nets[k], f[0].model->graph->node[node].name, d);
@@ -414,16 +413,11 @@ static void test_profile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_inference),
-        cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_step_allocates_nothing),
-        cmocka_unit_test(test_ready_covers_all),
-        cmocka_unit_test(test_allocation_failures),
-        cmocka_unit_test(test_option_errors),
-        cmocka_unit_test(test_profile),
-        cmocka_unit_test(test_adam_closed_form),
-        cmocka_unit_test(test_loss_closed_form),
+        cmocka_unit_test(test_gradients),        cmocka_unit_test(test_inference),
+        cmocka_unit_test(test_slices),           cmocka_unit_test(test_step_allocates_nothing),
+        cmocka_unit_test(test_ready_covers_all), cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_option_errors),    cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_adam_closed_form), cmocka_unit_test(test_loss_closed_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
