@@ -22,7 +22,7 @@ typedef struct stage {
     prle_cam_engine *engine;
     prle_loader *loader;
     int64_t *index, n; /* images of the split */
-    float *cam;        /* [PRLE_UNIT_ITEMS, h, w] */
+    float *cam[2];     /* [PRLE_UNIT_ITEMS, h, w] of a unit that is made, of one that is committed */
     double *maps;      /* [batch, h, w] */
     char *path, *parts;
     char nodes[NODES_BYTES], weights[17], faces_hash[17];
@@ -43,7 +43,7 @@ static prle_status unit_load(stage *s, int64_t first, int64_t n)
     return prle_loader_begin(s->loader, 0, samples, sizes, n_batches);
 }
 
-static prle_status unit_process(void *ctx, int64_t first, int64_t n, const char *path)
+static prle_status unit_make(void *ctx, int64_t first, int64_t n, int slot)
 {
     stage *s = ctx;
     const prle_batch *batch = NULL;
@@ -56,9 +56,16 @@ static prle_status unit_process(void *ctx, int64_t first, int64_t n, const char 
             return prle_error_prefix("%s: images %" PRId64 " ... %" PRId64, s->faces->path, s->index[first + done],
                                      s->index[first + done + batch->n - 1]);
         for (int64_t at = 0; at < batch->n * pixels; at++)
-            s->cam[done * pixels + at] = (float)s->maps[at];
+            s->cam[slot][done * pixels + at] = (float)s->maps[at];
     }
-    return prle_cam_part_write(path, &s->info, s->index + first, n, s->cam);
+    return PRLE_OK;
+}
+
+static prle_status unit_commit(void *ctx, int64_t first, int64_t n, int slot, const char *path)
+{
+    const stage *s = ctx;
+
+    return prle_cam_part_write(path, &s->info, s->index + first, n, s->cam[slot]);
 }
 
 static prle_status unit_check(void *ctx, int64_t first, int64_t n, const char *path)
@@ -131,7 +138,8 @@ static prle_status stage_init(stage *s)
                               .weights = prle_hash_print(s->o->weights_hash, s->weights),
                               .faces = prle_hash_print(s->faces->content_hash, s->faces_hash)};
     prle_cam_engine_size(s->engine, &s->info.height, &s->info.width);
-    PRLE_TRY(PRLE_NEW(s->cam, PRLE_UNIT_ITEMS * s->info.height * s->info.width));
+    for (int k = 0; k < 2; k++)
+        PRLE_TRY(PRLE_NEW(s->cam[k], PRLE_UNIT_ITEMS * s->info.height * s->info.width));
     PRLE_TRY(PRLE_NEW(s->maps, s->o->cam.batch * s->info.height * s->info.width));
     return prle_folder_make(s->o->out);
 }
@@ -182,7 +190,8 @@ static prle_status units_run(stage *s, prle_comm *comm, prle_cam_stage_report *r
     units.parts_dir = s->parts;
     units.n_items = s->n;
     units.ctx = s;
-    units.process = unit_process;
+    units.make = unit_make;
+    units.commit = unit_commit;
     units.check = unit_check;
     units.finish = finish;
     units.progress = show;
@@ -222,7 +231,8 @@ out:
     prle_loader_destroy(s.loader);
     prle_cam_engine_destroy(s.engine);
     prle_free(s.index);
-    prle_free(s.cam);
+    prle_free(s.cam[0]);
+    prle_free(s.cam[1]);
     prle_free(s.maps);
     prle_free(s.path);
     prle_free(s.parts);

@@ -8,10 +8,23 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/rows.h"
+#include "core/threads.h"
 #include "dist/stop.h"
 #include "dist/watchdog.h"
 
-enum { ROUND_UNITS = 8 }; /* units of each rank between two meetings of all */
+enum { ROUND_UNITS = 8, SLOTS = 2 }; /* units of each rank between two meetings of all; units in hand at a time */
+
+/** A unit on its way to the disk. */
+typedef struct writer {
+    const prle_units_opts *opts;
+    int64_t first, n;
+    int slot;
+    char *path;
+    pthread_t thread;
+    bool running;
+    prle_status st; /* of the thread, whose error record is its own */
+    char message[1024];
+} writer;
 
 /** One run of a stage, on one rank. */
 typedef struct units_run {
@@ -22,6 +35,8 @@ typedef struct units_run {
     int lock;       /* file descriptor, -1 for none: rank 0 alone holds it, from beginning to end */
     int presence;   /* likewise: the other ranks share it, so that a later run can wait until the last one has died */
     prle_units_progress progress;
+    int slot; /* where the next unit is made */
+    writer writer;
 } units_run;
 
 /* The unit whose file has that name; -1 when none has. */
@@ -158,23 +173,78 @@ static void progress_tell(const units_run *run)
         run->opts->progress(run->opts->ctx, &run->progress);
 }
 
-static prle_status unit_do(units_run *run, int64_t unit)
-{
-    const int64_t first = unit_first(run, unit), n = unit_count(run, unit);
-    char *path = NULL;
+/* ---- commits, beside the making of the next unit ---- */
 
-    PRLE_TRY(prle_rows_part_path(run->opts->parts_dir, unit, &path));
-    prle_watchdog_enter("work unit");
-    prle_status st = run->opts->process(run->opts->ctx, first, n, path);
+static void *commit_work(void *arg)
+{
+    writer *w = arg;
+
+    w->st = w->opts->commit(w->opts->ctx, w->first, w->n, w->slot, w->path);
+    if (w->st == PRLE_OK && !prle_file_exists(w->path))
+        w->st = PRLE_FAIL(PRLE_EIO, "%s: was not committed", w->path);
+    if (w->st != PRLE_OK)
+        snprintf(w->message, sizeof w->message, "%s", prle_error_message());
+    return NULL;
+}
+
+static prle_status items_prefix(int64_t first, int64_t n)
+{
+    return prle_error_prefix("items %lld ... %lld", (long long)first, (long long)(first + n - 1));
+}
+
+/* Waits for the unit that is being committed, if any. */
+static prle_status commit_end(units_run *run)
+{
+    writer *w = &run->writer;
+
+    if (!w->running)
+        return PRLE_OK;
+    prle_watchdog_enter("committing a work unit");
+    pthread_join(w->thread, NULL);
     prle_watchdog_leave();
-    if (st == PRLE_OK && !prle_file_exists(path))
-        st = PRLE_FAIL(PRLE_EIO, "%s: was not committed", path);
-    prle_free(path);
-    if (st != PRLE_OK)
-        return prle_error_prefix("items %lld ... %lld", (long long)first, (long long)(first + n - 1));
+    w->running = false;
+    prle_free(w->path);
+    w->path = NULL;
+    if (w->st != PRLE_OK) {
+        (void)PRLE_FAIL(w->st, "%s", w->message);
+        return items_prefix(w->first, w->n);
+    }
     run->progress.own_done++;
     progress_tell(run);
     return PRLE_OK;
+}
+
+static prle_status commit_begin(units_run *run, int64_t unit)
+{
+    writer *w = &run->writer;
+
+    w->opts = run->opts;
+    w->first = unit_first(run, unit);
+    w->n = unit_count(run, unit);
+    w->slot = run->slot;
+    PRLE_TRY(prle_rows_part_path(run->opts->parts_dir, unit, &w->path));
+    const prle_status st = prle_thread_start(&w->thread, commit_work, w, "commit");
+    w->running = st == PRLE_OK;
+    if (!w->running) {
+        prle_free(w->path);
+        w->path = NULL;
+    }
+    run->slot = (run->slot + 1) % SLOTS;
+    return st;
+}
+
+/* Makes a unit while the one before is committed, and begins to commit it. */
+static prle_status unit_do(units_run *run, int64_t unit)
+{
+    const int64_t first = unit_first(run, unit), n = unit_count(run, unit);
+
+    prle_watchdog_enter("work unit");
+    prle_status st = run->opts->make(run->opts->ctx, first, n, run->slot);
+    prle_watchdog_leave();
+    if (st != PRLE_OK)
+        return items_prefix(first, n);
+    PRLE_TRY(commit_end(run));
+    return commit_begin(run, unit);
 }
 
 /* The missing unit after `unit` that belongs to this rank; n_units when there is none. *n_missing counts those passed. */
@@ -210,6 +280,9 @@ static prle_status units_process(units_run *run)
             st = unit_do(run, unit);
             unit = next_own(run, unit, &n_missing);
         }
+        const prle_status ended = commit_end(run);
+        if (ended != PRLE_OK)
+            st = ended;
         const prle_status met = ranks_meet(run, &stop);
         if (met != PRLE_OK)
             return st != PRLE_OK ? st : met;

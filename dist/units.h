@@ -22,11 +22,16 @@ typedef struct prle_units_opts {
     int64_t n_items;
     int64_t items_per_unit;
     double lock_wait_s; /* how long to wait for ranks of an earlier run that are still dying */
-    void *ctx;          /* the first argument of each call below */
+    void *ctx;          /* the first argument of each call below, all but commit from the calling thread */
 
-    /** Makes the unit and commits it: the file appears at `path` when whole and fsynced, by way of prle_file_temp_path, as every
-     * writer of core does it (prle_rows_part_write, prle_file_write_atomic). Called on the unit's rank. */
-    prle_status (*process)(void *ctx, int64_t first, int64_t n, const char *path);
+    /** Makes the unit, in the stage's own memory number `slot`, 0 or 1: each holds one unit until it is committed. Called on the
+     * unit's rank. */
+    prle_status (*make)(void *ctx, int64_t first, int64_t n, int slot);
+
+    /** Commits what was made in that slot: the file appears at `path` when whole and fsynced, by way of prle_file_temp_path, as
+     * every writer of core does it (prle_rows_part_write, prle_file_write_atomic). Called by a thread of its own, while the next
+     * unit is made in the other slot; of one unit at a time. */
+    prle_status (*commit)(void *ctx, int64_t first, int64_t n, int slot, const char *path);
 
     /** PRLE_OK when the unit file that lies there is whole and of this stage (same weights, same store); else it is made again
      * and the message logged. Called on any rank. */
@@ -35,7 +40,7 @@ typedef struct prle_units_opts {
     /** Rank 0, when all units are there: commits the stage's result. Calls prle_units_beat at least every minute. */
     prle_status (*finish)(void *ctx, const char *parts_dir, int64_t n_units, prle_comm *comm);
 
-    /** Told at the start and after each unit of this rank; NULL for nobody. */
+    /** Told at the start and after each commit of this rank; NULL for nobody. */
     void (*progress)(void *ctx, const prle_units_progress *progress);
 } prle_units_opts;
 
@@ -46,14 +51,14 @@ typedef struct prle_units_opts {
  * its name only when whole: written under a temporary name, fsynced, renamed, folder fsynced. Who made which unit does not show
  * in the result, so a stage may go on with another number of ranks. What a killed run left half-done is removed at the start.
  *
- * The ranks meet every few units: one that hangs is missed within the watchdog's deadline, a stop request (dist/stop.h) reaches
- * all. When a unit fails, its rank does no more of them, the others do theirs, then all return.
+ * The ranks meet every few units, with nothing left to commit: one that hangs is missed within the watchdog's deadline, a stop
+ * request (dist/stop.h) reaches all. When a unit fails, its rank begins no more of them, the others do theirs, then all return.
  *
  * PRLE_ESTOP    on every rank when a stop was asked for and units are missing; what is committed stays
  * PRLE_EPEER    another rank failed
  * PRLE_EFORMAT  the folder has units beyond this stage: it belongs to another one
  * PRLE_EIO      another run works in the folder, or a file operation failed
- * else          what process or finish returned on this rank
+ * else          what make, commit or finish returned on this rank
  * Collective.
  *
  * The caller looks first whether the result is there already: a run killed between finish and the removal of the folder leaves

@@ -12,13 +12,19 @@ typedef struct worker {
     uint16_t *q; /* [T,H,W] */
 } worker;
 
+/* As prle_fuse_result. */
+typedef struct result {
+    uint16_t *rank;     /* [max_images,H,W] */
+    uint8_t *attention; /* [max_images,H,W] */
+    uint32_t *area;     /* [max_images] */
+} result;
+
 typedef struct batch {
     prle_fuse_batch_desc desc;
     prle_fuse_native *native; /* [T] */
     worker *workers;          /* [threads] */
-    uint16_t *rank;           /* [max_images,H,W] */
-    uint8_t *attention;       /* [max_images,H,W] */
-    uint32_t *area;           /* [max_images] */
+    result results[2];        /* of units in turn */
+    int turn;
 } batch;
 
 static void batch_destroy(void *of)
@@ -33,9 +39,11 @@ static void batch_destroy(void *of)
     }
     prle_free(b->workers);
     prle_free(b->native);
-    prle_free(b->rank);
-    prle_free(b->attention);
-    prle_free(b->area);
+    for (int k = 0; k < 2; k++) {
+        prle_free(b->results[k].rank);
+        prle_free(b->results[k].attention);
+        prle_free(b->results[k].area);
+    }
     prle_free(b);
 }
 
@@ -55,9 +63,11 @@ static prle_status batch_create(void **out, const prle_fuse_batch_desc *desc)
         PRLE_TRY_OUT(prle_fuser_create(&desc->opts, desc->T, desc->H, desc->W, &b->workers[i].fuser));
         PRLE_TRY_OUT(PRLE_NEW(b->workers[i].q, desc->T * pixels));
     }
-    PRLE_TRY_OUT(PRLE_NEW(b->rank, desc->max_images * pixels));
-    PRLE_TRY_OUT(PRLE_NEW(b->attention, desc->max_images * pixels));
-    PRLE_TRY_OUT(PRLE_NEW(b->area, desc->max_images));
+    for (int k = 0; k < 2; k++) {
+        PRLE_TRY_OUT(PRLE_NEW(b->results[k].rank, desc->max_images * pixels));
+        PRLE_TRY_OUT(PRLE_NEW(b->results[k].attention, desc->max_images * pixels));
+        PRLE_TRY_OUT(PRLE_NEW(b->results[k].area, desc->max_images));
+    }
     *out = b;
     b = NULL;
 out:
@@ -69,11 +79,12 @@ static prle_status batch_put(void *of, int thread, int64_t i, const float *const
 {
     batch *b = of;
     const worker *w = &b->workers[thread];
+    const result *r = &b->results[b->turn];
     const int64_t H = b->desc.H, W = b->desc.W;
 
     for (int t = 0; t < b->desc.T; t++)
         PRLE_TRY(prle_attention_quantise(native[t], b->native[t].height, b->native[t].width, H, W, w->q + t * H * W));
-    return prle_fuser_run(w->fuser, w->q, b->rank + i * H * W, b->attention + i * H * W, &b->area[i]);
+    return prle_fuser_run(w->fuser, w->q, r->rank + i * H * W, r->attention + i * H * W, &r->area[i]);
 }
 
 static prle_status batch_submit(void *of, int64_t first, int64_t n)
@@ -84,9 +95,11 @@ static prle_status batch_submit(void *of, int64_t first, int64_t n)
 
 static prle_status batch_wait(void *of, prle_fuse_result *out)
 {
-    const batch *b = of;
+    batch *b = of;
+    const result *r = &b->results[b->turn];
 
-    *out = (prle_fuse_result){.rank = b->rank, .attention = b->attention, .area = b->area};
+    *out = (prle_fuse_result){.rank = r->rank, .attention = r->attention, .area = r->area};
+    b->turn = 1 - b->turn;
     return PRLE_OK;
 }
 

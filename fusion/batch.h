@@ -21,7 +21,7 @@ typedef struct prle_fuse_batch_desc {
     int threads;                    /* that call put */
 } prle_fuse_batch_desc;
 
-/** What a unit's images were fused to; memory of the batch. */
+/** What a unit's images were fused to; memory of the batch, which stays as it is until the unit after the next one begins. */
 typedef struct prle_fuse_result {
     const uint16_t *rank;     /* [max_images,H,W] */
     const uint8_t *attention; /* [max_images,H,W] */

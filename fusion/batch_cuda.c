@@ -21,6 +21,14 @@ typedef struct slot {
     cudaEvent_t computed, copied;
 } slot;
 
+/* As prle_fuse_result. */
+typedef struct result {
+    void *pinned;       /* what the others point into; of its own, so that it is read while the other result is copied to */
+    uint16_t *rank;     /* [max_images,H,W] */
+    uint8_t *attention; /* [max_images,H,W] */
+    uint32_t *area;     /* [max_images] */
+} result;
+
 typedef struct batch {
     prle_fuse_batch_desc desc;
     prle_fuse_limits limits;
@@ -29,15 +37,14 @@ typedef struct batch {
     int64_t offset[PRLE_FUSE_MAX_MAPS + 1]; /* of each member's values among all of one image; the last: how many */
     slot slots[SLOTS];
     int turn;
-    float *maps;           /* what was put, stretch after stretch, each as `up` */
-    void *device, *pinned; /* what the pointers below and those of slots to the device point into */
-    float *native;         /* device: a stretch, as `up` */
-    uint16_t *q;           /* device [STRETCH,T,H,W] */
-    uint32_t *value;       /* device [STRETCH,H,W] */
-    uint32_t *scratch;     /* device [STRETCH,H,W] */
-    uint16_t *rank;        /* pinned [max_images,H,W] */
-    uint8_t *attention;    /* pinned [max_images,H,W] */
-    uint32_t *area;        /* pinned [max_images] */
+    float *maps;       /* what was put, stretch after stretch, each as `up` */
+    void *device;      /* what the pointers below and those of slots to the device point into */
+    float *native;     /* device: a stretch, as `up` */
+    uint16_t *q;       /* device [STRETCH,T,H,W] */
+    uint32_t *value;   /* device [STRETCH,H,W] */
+    uint32_t *scratch; /* device [STRETCH,H,W] */
+    result results[2]; /* of units in turn */
+    int unit;          /* 0 or 1: whose turn it is */
 } batch;
 
 /* ---- memory ---- */
@@ -73,13 +80,23 @@ static void device_share(batch *b, block *of)
     }
 }
 
-static void pinned_share(batch *b, block *of)
+static void result_share(const batch *b, result *r, block *of)
 {
     const int64_t all = b->desc.max_images * b->desc.H * b->desc.W;
 
-    b->rank = share(of, all, sizeof *b->rank);
-    b->attention = share(of, all, sizeof *b->attention);
-    b->area = share(of, b->desc.max_images, sizeof *b->area);
+    r->rank = share(of, all, sizeof *r->rank);
+    r->attention = share(of, all, sizeof *r->attention);
+    r->area = share(of, b->desc.max_images, sizeof *r->area);
+}
+
+static prle_status result_make(const batch *b, result *r)
+{
+    block pinned = {0};
+
+    result_share(b, r, &pinned);
+    PRLE_CUDA(cudaHostAlloc(&r->pinned, pinned.used, cudaHostAllocDefault));
+    result_share(b, r, &(block){.base = r->pinned});
+    return PRLE_OK;
 }
 
 static prle_status slot_make(slot *s, int64_t n_values)
@@ -94,15 +111,14 @@ static prle_status slot_make(slot *s, int64_t n_values)
 static prle_status memory_make(batch *b)
 {
     const int64_t stretches = (b->desc.max_images + STRETCH - 1) / STRETCH;
-    block device = {0}, pinned = {0};
+    block device = {0};
 
     PRLE_TRY(PRLE_NEW(b->maps, stretches * stretch_values(b)));
     device_share(b, &device);
-    pinned_share(b, &pinned);
     PRLE_TRY(prle_cuda_device()->alloc(device.used, &b->device));
-    PRLE_CUDA(cudaHostAlloc(&b->pinned, pinned.used, cudaHostAllocDefault));
     device_share(b, &(block){.base = b->device});
-    pinned_share(b, &(block){.base = b->pinned});
+    for (int k = 0; k < 2; k++)
+        PRLE_TRY(result_make(b, &b->results[k]));
     for (int k = 0; k < SLOTS; k++)
         PRLE_TRY(slot_make(&b->slots[k], stretch_values(b)));
     return PRLE_OK;
@@ -132,7 +148,8 @@ static void batch_destroy(void *of)
     for (int k = 0; k < SLOTS; k++)
         slot_destroy(&b->slots[k]);
     prle_cuda_device()->free(b->device);
-    (void)cudaFreeHost(b->pinned);
+    for (int k = 0; k < 2; k++)
+        (void)cudaFreeHost(b->results[k].pinned);
     prle_free(b->maps);
     prle_free(b);
 }
@@ -206,12 +223,14 @@ static prle_status fuse(const batch *b, const slot *s, int64_t n)
 static prle_status copy_out(const batch *b, const slot *s, int64_t first, int64_t n)
 {
     const int64_t pixels = b->desc.H * b->desc.W;
+    const result *to = &b->results[b->unit];
     const cudaStream_t stream = b->cuda->copy;
 
-    PRLE_CUDA(cudaMemcpyAsync(b->rank + first * pixels, s->rank, (size_t)(n * pixels) * sizeof *s->rank, cudaMemcpyDeviceToHost,
+    PRLE_CUDA(cudaMemcpyAsync(to->rank + first * pixels, s->rank, (size_t)(n * pixels) * sizeof *s->rank, cudaMemcpyDeviceToHost,
                               stream));
-    PRLE_CUDA(cudaMemcpyAsync(b->attention + first * pixels, s->attention, (size_t)(n * pixels), cudaMemcpyDeviceToHost, stream));
-    PRLE_CUDA(cudaMemcpyAsync(b->area + first, s->area, (size_t)n * sizeof *s->area, cudaMemcpyDeviceToHost, stream));
+    PRLE_CUDA(
+        cudaMemcpyAsync(to->attention + first * pixels, s->attention, (size_t)(n * pixels), cudaMemcpyDeviceToHost, stream));
+    PRLE_CUDA(cudaMemcpyAsync(to->area + first, s->area, (size_t)n * sizeof *s->area, cudaMemcpyDeviceToHost, stream));
     return PRLE_OK;
 }
 
@@ -235,11 +254,13 @@ static prle_status batch_submit(void *of, int64_t first, int64_t n)
 
 static prle_status batch_wait(void *of, prle_fuse_result *out)
 {
-    const batch *b = of;
+    batch *b = of;
+    const result *r = &b->results[b->unit];
 
     for (int k = 0; k < SLOTS; k++)
         PRLE_TRY(prle_cuda_wait_event(b->slots[k].copied));
-    *out = (prle_fuse_result){.rank = b->rank, .attention = b->attention, .area = b->area};
+    *out = (prle_fuse_result){.rank = r->rank, .attention = r->attention, .area = r->area};
+    b->unit = 1 - b->unit;
     return PRLE_OK;
 }
 

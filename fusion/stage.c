@@ -43,6 +43,7 @@ typedef struct stage {
     int n_workers;
     const prle_fuse_batch_ops *ops;
     void *batch;
+    prle_fuse_result fused[2]; /* of a unit that is made, of one that is committed */
     prle_units_meter meter;
 } stage;
 
@@ -339,13 +340,19 @@ static prle_status unit_fuse(const stage *s, int64_t first, int64_t n, prle_fuse
     return s->ops->wait(s->batch, result);
 }
 
-static prle_status unit_process(void *ctx, int64_t first, int64_t n, const char *path)
+static prle_status unit_make(void *ctx, int64_t first, int64_t n, int slot)
+{
+    stage *s = ctx;
+
+    return unit_fuse(s, first, n, &s->fused[slot]);
+}
+
+static prle_status unit_commit(void *ctx, int64_t first, int64_t n, int slot, const char *path)
 {
     const stage *s = ctx;
-    prle_fuse_result fused = {0};
+    const prle_fuse_result *fused = &s->fused[slot];
 
-    PRLE_TRY(unit_fuse(s, first, n, &fused));
-    return prle_maps_part_write(path, &s->info, s->index + first, n, fused.rank, fused.attention, fused.area);
+    return prle_maps_part_write(path, &s->info, s->index + first, n, fused->rank, fused->attention, fused->area);
 }
 
 static prle_status unit_check(void *ctx, int64_t first, int64_t n, const char *path)
@@ -379,7 +386,8 @@ static prle_status units_run(stage *s, const char *parts_dir, prle_comm *comm)
     units.parts_dir = parts_dir;
     units.n_items = s->n_items;
     units.ctx = s;
-    units.process = unit_process;
+    units.make = unit_make;
+    units.commit = unit_commit;
     units.check = unit_check;
     units.finish = finish;
     units.progress = show;

@@ -17,24 +17,44 @@ enum { N_ITEMS = 540, UNIT = 16, N_UNITS = 34, FAILING = 21, NONE = -1 };
 /* A stage that writes each unit's items as text; what it did is counted. */
 typedef struct stage {
     char parts[256], result[256];
-    int64_t fail_first;   /* the unit that begins here fails */
+    int64_t fail_first;   /* the unit that begins here fails while it is made */
+    int64_t full_first;   /* this one while it is committed */
     int64_t forget_first; /* this one is not committed */
     int64_t signal_first; /* before this one a stop is asked for */
+    int64_t slot_first[2], slot_n[2];
     bool finish_fails;
-    int64_t n_processed, n_finished, n_checked;
+    bool waits, overlapped; /* the first commit waits until the next unit is begun; it was */
+    _Atomic int64_t n_made; /* which the committing thread looks at */
+    int64_t n_finished, n_checked;
     prle_units_progress last;
 } stage;
 
-static prle_status process(void *ctx, int64_t first, int64_t n, const char *path)
+static prle_status make(void *ctx, int64_t first, int64_t n, int slot)
+{
+    stage *s = ctx;
+
+    s->n_made++;
+    if (first == s->signal_first)
+        raise(SIGUSR1);
+    PRLE_CHECK(first != s->fail_first, PRLE_ENUMERIC, "a NaN on purpose");
+    s->slot_first[slot] = first;
+    s->slot_n[slot] = n;
+    return PRLE_OK;
+}
+
+/* What lies in the slot. */
+static prle_status commit(void *ctx, int64_t first, int64_t n, int slot, const char *path)
 {
     stage *s = ctx;
     char text[32 * UNIT];
     int used = 0;
 
-    s->n_processed++;
-    if (first == s->signal_first)
-        raise(SIGUSR1);
-    PRLE_CHECK(first != s->fail_first, PRLE_ENUMERIC, "a NaN on purpose");
+    for (int ms = 0; s->waits && !s->overlapped && ms < 5000; ms++) {
+        s->overlapped = s->n_made >= 2;
+        usleep(1000);
+    }
+    PRLE_CHECK(s->slot_first[slot] == first && s->slot_n[slot] == n, PRLE_EINVAL, "slot %d holds another unit", slot);
+    PRLE_CHECK(first != s->full_first, PRLE_EIO, "%s: a full disk on purpose", path);
     for (int64_t i = first; i < first + n; i++)
         used += snprintf(text + used, sizeof text - (size_t)used, "%lld %lld\n", (long long)i, (long long)(i * i % 97));
     return first == s->forget_first ? PRLE_OK : prle_file_write_atomic(path, text, (size_t)used);
@@ -83,7 +103,7 @@ static void progress(void *ctx, const prle_units_progress *now) { ((stage *)ctx)
 
 static stage stage_make(const char *name)
 {
-    stage s = {.fail_first = NONE, .forget_first = NONE, .signal_first = NONE};
+    stage s = {.fail_first = NONE, .full_first = NONE, .forget_first = NONE, .signal_first = NONE};
 
     snprintf(s.parts, sizeof s.parts, "%s.parts", in_folder(name));
     snprintf(s.result, sizeof s.result, "%s", in_folder(name));
@@ -99,7 +119,8 @@ static prle_status stage_run_n(stage *s, int64_t n_items)
     opts.items_per_unit = UNIT;
     opts.lock_wait_s = 0.2;
     opts.ctx = s;
-    opts.process = process;
+    opts.make = make;
+    opts.commit = commit;
     opts.check = check;
     opts.finish = finish;
     opts.progress = progress;
@@ -159,10 +180,10 @@ static void test_whole_run(void **state)
     stage s = stage_make("whole");
 
     assert_all_ok(stage_run(&s));
-    assert_all(sum_over_ranks(s.n_processed) == N_UNITS);
+    assert_all(sum_over_ranks(s.n_made) == N_UNITS);
     assert_all(s.n_finished == (world->rank == 0));
-    assert_all(s.last.own_done == s.n_processed && s.last.own_total == s.n_processed && s.last.n_units == N_UNITS);
-    assert_all(s.n_processed >= N_UNITS / world->size); /* shared out evenly */
+    assert_all(s.last.own_done == s.n_made && s.last.own_total == s.n_made && s.last.n_units == N_UNITS);
+    assert_all(s.n_made >= N_UNITS / world->size); /* shared out evenly */
     assert_all(result_is_right(&s, N_ITEMS));
     assert_all(!prle_file_exists(s.parts));
     assert_all(prle_alloc_live() == live);
@@ -176,7 +197,7 @@ static void test_few_items(void **state)
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         stage s = stage_make("few");
         assert_all_ok(stage_run_n(&s, counts[i]));
-        assert_all(sum_over_ranks(s.n_processed) == (counts[i] + UNIT - 1) / UNIT);
+        assert_all(sum_over_ranks(s.n_made) == (counts[i] + UNIT - 1) / UNIT);
         assert_all(result_is_right(&s, counts[i]));
     }
 }
@@ -202,11 +223,11 @@ static void test_resume(void **state)
     assert_all(!part_exists(&s, ".unit-000003.h5.tmp.99999") && !part_exists(&s, ".unit-000002.h5.tmp.1"));
     assert_all(part_exists(&s, "notes"));
     assert_all(sum_over_ranks(s.n_checked) == 3);
-    assert_all(sum_over_ranks(s.n_processed) == N_UNITS - 1);
+    assert_all(sum_over_ranks(s.n_made) == N_UNITS - 1);
     s.fail_first = NONE;
-    s.n_processed = 0;
+    s.n_made = 0;
     assert_all_ok(stage_run(&s));
-    assert_all(sum_over_ranks(s.n_processed) == 1);
+    assert_all(sum_over_ranks(s.n_made) == 1);
     assert_all(s.last.all_total == 1 && s.last.n_units == N_UNITS);
     assert_all(result_is_right(&s, N_ITEMS));
 }
@@ -227,7 +248,37 @@ static void test_a_unit_fails(void **state)
     const int64_t missing = sum_over_ranks(s.last.own_total - s.last.own_done);
     s = stage_make("fails");
     assert_all_ok(stage_run(&s));
-    assert_all(sum_over_ranks(s.n_processed) == missing && result_is_right(&s, N_ITEMS));
+    assert_all(sum_over_ranks(s.n_made) == missing && result_is_right(&s, N_ITEMS));
+}
+
+/* So does one that cannot be committed; one more may have been made meanwhile. */
+static void test_a_commit_fails(void **state)
+{
+    (void)state;
+    stage s = stage_make("full");
+
+    s.full_first = FAILING * UNIT;
+    const bool failing = FAILING % world->size == world->rank;
+    const prle_status st = stage_run(&s);
+    const bool named = !failing || (strstr(prle_error_message(), "items 336 ... 351: ") != NULL &&
+                                    strstr(prle_error_message(), "a full disk on purpose") != NULL);
+    assert_all(st == (failing ? PRLE_EIO : PRLE_EPEER) && named && s.n_finished == 0);
+    assert_all(failing || s.last.own_done == s.last.own_total);
+    assert_all(!part_exists(&s, "unit-000021.h5"));
+    const int64_t missing = sum_over_ranks(s.last.own_total - s.last.own_done);
+    s = stage_make("full");
+    assert_all_ok(stage_run(&s));
+    assert_all(sum_over_ranks(s.n_made) == missing && result_is_right(&s, N_ITEMS));
+}
+
+static void test_commits_beside(void **state)
+{
+    (void)state;
+    stage s = stage_make("beside");
+
+    s.waits = true;
+    assert_all_ok(stage_run(&s));
+    assert_all(s.overlapped && result_is_right(&s, N_ITEMS));
 }
 
 static void test_a_unit_is_not_committed(void **state)
@@ -251,11 +302,11 @@ static void test_stop(void **state)
     const prle_status st = stage_run(&s);
     prle_stop_end();
     assert_all(st == PRLE_ESTOP && strstr(prle_error_message(), "units still missing") != NULL);
-    assert_all(s.n_processed == (world->rank == 0 ? 1 : 8)); /* the others hear of it when they meet */
-    const int64_t done = sum_over_ranks(s.n_processed);
+    assert_all(s.n_made == (world->rank == 0 ? 1 : 8)); /* the others hear of it when they meet */
+    const int64_t done = sum_over_ranks(s.n_made);
     s = stage_make("stop");
     assert_all_ok(stage_run(&s));
-    assert_all(sum_over_ranks(s.n_processed) == N_UNITS - done && result_is_right(&s, N_ITEMS));
+    assert_all(sum_over_ranks(s.n_made) == N_UNITS - done && result_is_right(&s, N_ITEMS));
 }
 
 static void test_finish_fails(void **state)
@@ -269,7 +320,7 @@ static void test_finish_fails(void **state)
     assert_all(part_exists(&s, "unit-000000.h5"));
     s = stage_make("finish");
     assert_all_ok(stage_run(&s));
-    assert_all(s.n_processed == 0 && result_is_right(&s, N_ITEMS));
+    assert_all(s.n_made == 0 && result_is_right(&s, N_ITEMS));
 }
 
 static void test_foreign_folder(void **state)
@@ -280,7 +331,7 @@ static void test_foreign_folder(void **state)
     plant(&s, "unit-000034.h5", "544 1\n");
     const prle_status st = stage_run(&s);
     const bool named = world->rank != 0 || strstr(prle_error_message(), "has 34 units only") != NULL;
-    assert_all(st == (world->rank == 0 ? PRLE_EFORMAT : PRLE_EPEER) && named && s.n_processed == 0);
+    assert_all(st == (world->rank == 0 ? PRLE_EFORMAT : PRLE_EPEER) && named && s.n_made == 0);
 }
 
 /* Somebody holds that lock as another run's rank does. */
@@ -301,7 +352,7 @@ static void other_run(const char *name, int how)
     const bool named = world->rank != 0 || strstr(prle_error_message(), "another run works there") != NULL;
     if (world->rank == 0)
         close(other);
-    assert_all(st == (world->rank == 0 ? PRLE_EIO : PRLE_EPEER) && named && s.n_processed == 0);
+    assert_all(st == (world->rank == 0 ? PRLE_EIO : PRLE_EPEER) && named && s.n_made == 0);
     assert_all_ok(stage_run(&s));
     assert_all(result_is_right(&s, N_ITEMS));
 }
@@ -345,6 +396,8 @@ int main(void)
         cmocka_unit_test(test_few_items),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_a_unit_fails),
+        cmocka_unit_test(test_a_commit_fails),
+        cmocka_unit_test(test_commits_beside),
         cmocka_unit_test(test_a_unit_is_not_committed),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_finish_fails),

@@ -30,13 +30,18 @@ static prle_status call_note(int64_t unit)
     return PRLE_OK;
 }
 
-static prle_status process(void *ctx, int64_t first, int64_t n, const char *path)
+static prle_status make(void *ctx, int64_t first, int64_t n, int slot)
+{
+    (void)ctx, (void)slot;
+    return call_note(first / n);
+}
+
+static prle_status commit(void *ctx, int64_t first, int64_t n, int slot, const char *path)
 {
     const struct timespec work = {.tv_nsec = UNIT_US * 1000L};
     char *tmp_path = NULL;
 
-    (void)ctx;
-    PRLE_TRY(call_note(first / n));
+    (void)ctx, (void)slot;
     PRLE_TRY(prle_file_temp_path(path, &tmp_path));
     FILE *file = fopen(tmp_path, "w");
     PRLE_CHECK(file != NULL, PRLE_EIO, "%s: cannot write", tmp_path);
@@ -111,7 +116,8 @@ int main(int argc, char **argv)
     opts.parts_dir = parts;
     opts.items_per_unit = 4;
     opts.n_items = 4 * atoll(argv[2]);
-    opts.process = process;
+    opts.make = make;
+    opts.commit = commit;
     opts.check = check;
     opts.finish = finish;
     if (atoi(argv[3]) == world->rank) {
