@@ -107,6 +107,8 @@ void prle_cam_engine_destroy(prle_cam_engine *e)
 {
     if (e == NULL)
         return;
+    if (e->model->device->feed_ahead != NULL)
+        (void)e->model->device->feed_ahead(NULL, 0);
     if (e->own != NULL)
         e->model->device->cam->destroy(e->own);
     prle_cam_maps_processor.destroy(e->processor);
@@ -172,21 +174,42 @@ static prle_status maps_make(prle_cam_engine *e, prle_cam_method method, double 
     return PRLE_OK;
 }
 
+prle_status prle_cam_engine_begin(prle_cam_engine *e, const void *images, const uint8_t *labels, int64_t n)
+{
+    PRLE_TRY(prle_plan_input_set(e->plan, images, n));
+    memcpy(e->explained, labels, (size_t)n);
+    e->n = n;
+    return prle_plan_forward(e->plan, NULL);
+}
+
+prle_status prle_cam_engine_ahead(prle_cam_engine *e, const void *images, int64_t n)
+{
+    const prle_model *model = e->model;
+    const int64_t image = 3 * model->opts.height * model->opts.width;
+
+    return model->device->feed_ahead == NULL
+               ? PRLE_OK
+               : model->device->feed_ahead(images, (size_t)(n * image) * prle_dtype_bytes(model->dtype));
+}
+
+prle_status prle_cam_engine_end(prle_cam_engine *e, double *cam, double *scores)
+{
+    PRLE_TRY(prle_plan_output_get(e->plan, e->logits, e->n));
+    prle_scores(e->logits, e->n, e->model->opts.classes, e->model->dtype, e->scores);
+    explain(e, e->explained); /* labels until here */
+    if (e->desc.way == PRLE_CAM_BACKWARD)
+        PRLE_TRY(backward(e, e->n));
+    PRLE_TRY(maps_make(e, e->desc.opts.method, cam));
+    if (scores != NULL)
+        memcpy(scores, e->scores, (size_t)e->n * sizeof *scores);
+    return PRLE_OK;
+}
+
 prle_status prle_cam_engine_run(prle_cam_engine *e, const void *images, const uint8_t *labels, int64_t n, double *cam,
                                 double *scores)
 {
-    PRLE_TRY(prle_plan_input_set(e->plan, images, n));
-    PRLE_TRY(prle_plan_forward(e->plan, NULL));
-    PRLE_TRY(prle_plan_output_get(e->plan, e->logits, n));
-    prle_scores(e->logits, n, e->model->opts.classes, e->model->dtype, e->scores);
-    e->n = n;
-    explain(e, labels);
-    if (e->desc.way == PRLE_CAM_BACKWARD)
-        PRLE_TRY(backward(e, n));
-    PRLE_TRY(maps_make(e, e->desc.opts.method, cam));
-    if (scores != NULL)
-        memcpy(scores, e->scores, (size_t)n * sizeof *scores);
-    return PRLE_OK;
+    PRLE_TRY(prle_cam_engine_begin(e, images, labels, n));
+    return prle_cam_engine_end(e, cam, scores);
 }
 
 prle_status prle_cam_engine_again(prle_cam_engine *e, prle_cam_method method, const uint8_t *labels, double *cam)

@@ -70,6 +70,15 @@ PRLE_NODISCARD prle_status prle_cam_engine_run(prle_cam_engine *engine, const vo
                                                double *cam, double *scores);
 
 /**
+ * prle_cam_engine_run in two halves, between which a GPU computes: begin hands a batch over (images and labels are free when it
+ * returns), end waits for its maps. Between the two, ahead may begin to copy the images that the next begin will be given; they
+ * stay as they are until then.
+ */
+PRLE_NODISCARD prle_status prle_cam_engine_begin(prle_cam_engine *engine, const void *images, const uint8_t *labels, int64_t n);
+PRLE_NODISCARD prle_status prle_cam_engine_ahead(prle_cam_engine *engine, const void *images, int64_t n);
+PRLE_NODISCARD prle_status prle_cam_engine_end(prle_cam_engine *engine, double *cam, double *scores);
+
+/**
  * Maps of the last run's images by another method, without another pass through the network; the same target and score.
  *
  * labels  in   [n]      as in that run

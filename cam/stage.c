@@ -43,19 +43,31 @@ static prle_status unit_load(stage *s, int64_t first, int64_t n)
     return prle_loader_begin(s->loader, 0, samples, sizes, n_batches);
 }
 
+/* The next batch of the unit, while the device computes the one before. */
+static prle_status batch_ahead(const stage *s, const prle_batch **batch)
+{
+    PRLE_TRY(prle_loader_next(s->loader, batch));
+    return prle_cam_engine_ahead(s->engine, (*batch)->images, (*batch)->n);
+}
+
 static prle_status unit_make(void *ctx, int64_t first, int64_t n, int slot)
 {
     stage *s = ctx;
     const prle_batch *batch = NULL;
     const int64_t pixels = s->info.height * s->info.width;
+    int64_t count = 0;
 
     PRLE_TRY(unit_load(s, first, n));
-    for (int64_t done = 0; done < n; done += batch->n) {
-        PRLE_TRY(prle_loader_next(s->loader, &batch));
-        if (prle_cam_engine_run(s->engine, batch->images, batch->labels, batch->n, s->maps, NULL) != PRLE_OK)
+    PRLE_TRY(prle_loader_next(s->loader, &batch));
+    for (int64_t done = 0; done < n; done += count) {
+        count = batch->n;
+        PRLE_TRY(prle_cam_engine_begin(s->engine, batch->images, batch->labels, count));
+        if (done + count < n)
+            PRLE_TRY(batch_ahead(s, &batch));
+        if (prle_cam_engine_end(s->engine, s->maps, NULL) != PRLE_OK)
             return prle_error_prefix("%s: images %" PRId64 " ... %" PRId64, s->faces->path, s->index[first + done],
-                                     s->index[first + done + batch->n - 1]);
-        for (int64_t at = 0; at < batch->n * pixels; at++)
+                                     s->index[first + done + count - 1]);
+        for (int64_t at = 0; at < count * pixels; at++)
             s->cam[slot][done * pixels + at] = (float)s->maps[at];
     }
     return PRLE_OK;

@@ -23,6 +23,9 @@ typedef struct prle_device {
     prle_status (*copy_out)(void *to_host, const void *from_device, size_t n_bytes);
     /* copy_in of a batch: may overlap with work that is queued already, and takes room for several at its first call. */
     prle_status (*feed)(void *to_device, const void *from_host, size_t n_bytes);
+    /* Begins to copy what the next feed will be given, which must stay as it is until then; NULL: forget it. The slot NULL:
+     * nothing can be begun. */
+    prle_status (*feed_ahead)(const void *from_host, size_t n_bytes);
     prle_status (*wait)(void); /* until all queued work is done; NULL: nothing is queued */
     /* What `work` queues becomes one thing, which replay queues again and again: a CUDA graph. work runs once, on the host only.
      * NULL (all three): nothing is queued. */

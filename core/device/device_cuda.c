@@ -40,6 +40,9 @@ static struct {
     ring bulk, info, batches; /* copies of any size; prle_cuda_run; what is fed: a stage for each step that may be queued */
     fed fed[N_FED];
     int next_fed;
+    fed *ahead; /* holds, or will, ahead_bytes of what is at ahead_from; NULL: no batch was begun ahead */
+    const void *ahead_from;
+    size_t ahead_bytes;
     cudaEvent_t all_done;                 /* what cuda_wait waits for */
     prle_status (*poll)(double waited_s); /* prle_cuda_poll_set */
     void *blas_workspace;
@@ -194,6 +197,7 @@ static prle_status cuda_copy_in(void *to_device, const void *from_host, size_t n
 
 static void fed_deinit(void)
 {
+    gpu.ahead = NULL;
     for (int i = 0; i < N_FED; i++) {
         cuda_free(gpu.fed[i].bytes);
         if (gpu.fed[i].filled != NULL)
@@ -231,13 +235,11 @@ static void copy_wide(char *to, const char *from, size_t n_bytes)
         memcpy(to + at, from + at, (size_t)(n - at < piece ? n - at : piece));
 }
 
-/* Host to GPU on the copy stream while earlier steps compute; from there to its place among the computing. */
-static prle_status cuda_feed(void *to_device, const void *from_host, size_t n_bytes)
+/* Host to GPU on the copy stream, while earlier work computes. */
+static prle_status upload(fed **out, const void *from_host, size_t n_bytes)
 {
     stage *s = NULL;
 
-    if (n_bytes == 0)
-        return PRLE_OK;
     PRLE_TRY(fed_reserve(n_bytes));
     fed *f = &gpu.fed[gpu.next_fed];
     gpu.next_fed = (gpu.next_fed + 1) % N_FED;
@@ -246,6 +248,30 @@ static prle_status cuda_feed(void *to_device, const void *from_host, size_t n_by
     PRLE_CUDA(cudaStreamWaitEvent(gpu.pub.copy, f->emptied, 0));
     PRLE_TRY(stage_send(s, f->bytes, n_bytes, gpu.pub.copy));
     PRLE_CUDA(cudaEventRecord(f->filled, gpu.pub.copy));
+    *out = f;
+    return PRLE_OK;
+}
+
+static prle_status cuda_feed_ahead(const void *from_host, size_t n_bytes)
+{
+    gpu.ahead = NULL;
+    if (from_host == NULL || n_bytes == 0)
+        return PRLE_OK;
+    gpu.ahead_from = from_host;
+    gpu.ahead_bytes = n_bytes;
+    return upload(&gpu.ahead, from_host, n_bytes);
+}
+
+/* From where it was copied to, to its place among the computing. */
+static prle_status cuda_feed(void *to_device, const void *from_host, size_t n_bytes)
+{
+    fed *f = gpu.ahead != NULL && gpu.ahead_from == from_host && gpu.ahead_bytes == n_bytes ? gpu.ahead : NULL;
+
+    gpu.ahead = NULL;
+    if (n_bytes == 0)
+        return PRLE_OK;
+    if (f == NULL)
+        PRLE_TRY(upload(&f, from_host, n_bytes));
     PRLE_CUDA(cudaStreamWaitEvent(gpu.pub.compute, f->filled, 0));
     PRLE_CUDA(cudaMemcpyAsync(to_device, f->bytes, n_bytes, cudaMemcpyDeviceToDevice, gpu.pub.compute));
     PRLE_CUDA(cudaEventRecord(f->emptied, gpu.pub.compute));
@@ -356,6 +382,7 @@ static const prle_device device = {.name = "cuda",
                                    .copy_in = cuda_copy_in,
                                    .copy_out = cuda_copy_out,
                                    .feed = cuda_feed,
+                                   .feed_ahead = cuda_feed_ahead,
                                    .capture = cuda_capture,
                                    .replay = cuda_replay,
                                    .capture_free = cuda_capture_free,

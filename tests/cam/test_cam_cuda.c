@@ -188,6 +188,66 @@ static void test_again(void **state)
     prle_model_destroy(model);
 }
 
+/* Bytes copied by two runs, of which the second's images are begun ahead, or others, or none (NULL); maps of both [2][N,h,w].
+ * Nobody waits between the halves of the first. */
+static int64_t two_runs(prle_cam_engine *engine, const float *first, const float *ahead, const float *second, double *cam,
+                        int64_t map)
+{
+    static const uint8_t labels[N] = {0, 1};
+    cudasim_counts counts = {0};
+
+    gpu_counts_reset();
+    assert_ok(prle_cam_engine_begin(engine, first, labels, N));
+    if (ahead != NULL)
+        assert_ok(prle_cam_engine_ahead(engine, ahead, N));
+    if (gpu_counts(&counts))
+        assert_int_equal(counts.synchronisations, 0);
+    assert_ok(prle_cam_engine_end(engine, cam, NULL));
+    assert_ok(prle_cam_engine_run(engine, second, labels, N, cam + map, NULL));
+    assert_ok(prle_device_wait(prle_cuda_device()));
+    (void)gpu_counts(&counts);
+    return counts.copied_bytes;
+}
+
+/* Images that are copied while others are computed: the same maps; nobody waits between the two halves of a run, and nothing is
+ * copied twice. Images that were not the ones expected are not taken for those. */
+static void test_ahead(void **state)
+{
+    static float images[3][N * 3 * PIXELS * PIXELS];
+    static const uint8_t labels[N] = {0, 1};
+    prle_model *model = model_make("meso4", prle_cuda_device());
+    const prle_cam_opts opts = {.batch = BATCH, .target = PRLE_CAM_ARGMAX};
+    prle_cam_engine *engine = NULL;
+    double *cam = NULL, *want[3] = {NULL};
+    int64_t h = 0, w = 0;
+
+    (void)state;
+    assert_ok(prle_cam_engine_create(&engine, model, &opts));
+    prle_cam_engine_size(engine, &h, &w);
+    assert_ok(PRLE_NEW(cam, 2 * N * h * w));
+    for (int k = 0; k < 3; k++) {
+        images_fill(images[k]);
+        for (int i = 0; i < N * 3 * PIXELS * PIXELS; i++)
+            images[k][i] *= i % (7 + k) == 0 ? -1 : 1;
+        assert_ok(PRLE_NEW(want[k], N * h * w));
+        assert_ok(prle_cam_engine_run(engine, images[k], labels, N, want[k], NULL));
+        assert_true(k == 0 || memcmp(want[k], want[0], (size_t)(N * h * w) * sizeof *cam) != 0);
+    }
+    const int64_t usual = two_runs(engine, images[0], NULL, images[1], cam, N * h * w);
+    for (int other = 0; other < 2; other++) {
+        const int second = other ? 2 : 1;
+        const int64_t n_bytes = two_runs(engine, images[0], images[1], images[second], cam, N * h * w);
+        assert_int_equal(n_bytes, usual + (other && usual > 0 ? (int64_t)sizeof images[1] : 0));
+        assert_memory_equal(cam, want[0], (size_t)(N * h * w) * sizeof *cam);
+        assert_memory_equal(cam + N * h * w, want[second], (size_t)(N * h * w) * sizeof *cam);
+    }
+    prle_cam_engine_destroy(engine);
+    prle_free(cam);
+    for (int k = 0; k < 3; k++)
+        prle_free(want[k]);
+    prle_model_destroy(model);
+}
+
 /* An image with a NaN is named, with the place in its map. */
 static void test_not_finite(void **state)
 {
@@ -215,8 +275,8 @@ static void test_not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_backward), cmocka_unit_test(test_closed),
-                                       cmocka_unit_test(test_counts), cmocka_unit_test(test_again),
-                                       cmocka_unit_test(test_not_finite)};
+                                       cmocka_unit_test(test_counts),   cmocka_unit_test(test_again),
+                                       cmocka_unit_test(test_ahead),    cmocka_unit_test(test_not_finite)};
 
     GPU_TESTS_RUN(tests);
 }
