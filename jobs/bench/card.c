@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "core/table.h"
@@ -85,6 +86,84 @@ prle_status prle_model_card_make(prle_model_card *card, const prle_bench_opts *o
     return PRLE_OK;
 }
 
+/* ---- beside the paper ---- */
+
+/* arXiv 2307.12534, Table VIII: a batch of 64 at 299 px on two RTX 3090; training in f32, inference by autocast. */
+typedef struct paper {
+    const char *net;
+    int64_t logits; /* that its counts are of */
+    double params_m, batch_gmacs, train, train_masked, infer;
+} paper;
+
+enum { PAPER_SIZE = 299, PAPER_BATCH = 64 };
+static const paper papers[] = {
+    {"xception", 2, 20.81, 540.15, 269.72, 262.42, 902.98},
+    {"resnet50", 1000, 25.56, 493.38, 281.19, 270.30, 916.58},
+};
+
+/* NULL where the paper has no figures of such a network, size and batch. */
+static const paper *paper_of(const prle_model_card *c)
+{
+    for (size_t i = 0; i < sizeof papers / sizeof *papers; i++)
+        if (strcmp(papers[i].net, c->net) == 0 && c->size == PAPER_SIZE && c->batch == PAPER_BATCH)
+            return &papers[i];
+    return NULL;
+}
+
+/* here 0: not measured. */
+static void beside_add(prle_table *table, const char *what, const char *type, double theirs, double here)
+{
+    prle_table_add(table, "%s", what);
+    prle_table_add(table, "%s", type);
+    prle_table_add(table, "%.2f", theirs);
+    if (here > 0) {
+        prle_table_add(table, "%.2f", here);
+        prle_table_add(table, "%.2f", here / theirs);
+    } else {
+        prle_table_add(table, "-");
+        prle_table_add(table, "-");
+    }
+}
+
+static prle_status paper_print(const prle_model_card *c, const paper *p)
+{
+    static const char *const header[] = {"Table VIII", "type", "paper", "here", "ratio"};
+    prle_table table = {.columns = "llrrr"};
+    char *text = NULL;
+
+    for (size_t i = 0; i < sizeof header / sizeof *header; i++)
+        prle_table_add(&table, "%s", header[i]);
+    beside_add(&table, "parameters, M", "", p->params_m, 1e-6 * (double)c->count.n_params);
+    beside_add(&table, "GFLOPs by its rule", "", p->batch_gmacs, 1e-9 * (double)c->batch * c->count.macs_paper);
+    for (int i = 0; i < c->n_runs; i++) {
+        const char *type = prle_dtype_name(c->run[i].dtype);
+        beside_add(&table, "training, images/s", type, p->train, c->run[i].train.median);
+        beside_add(&table, "inference, images/s", type, p->infer, c->run[i].infer.median);
+    }
+    PRLE_TRY(prle_table_take(&table, PRLE_TABLE_TEXT, &text));
+    printf("\n%s", text);
+    prle_free(text);
+    printf("The paper's are of two RTX 3090 together: training in f32 with the loading of images (%.2f with its masks), "
+           "inference by "
+           "autocast; its counts have %" PRId64 " logits.\n",
+           p->train_masked, p->logits);
+    return PRLE_OK;
+}
+
+static void paper_add_json(const paper *p, prle_json_writer *json)
+{
+    prle_json_begin_object(json, "paper");
+    prle_json_add_int(json, "logits", p->logits);
+    prle_json_add_double(json, "parameters", 1e6 * p->params_m);
+    prle_json_add_double(json, "batch_macs", 1e9 * p->batch_gmacs);
+    prle_json_add_double(json, "training_images_per_s", p->train);
+    prle_json_add_double(json, "training_masked_images_per_s", p->train_masked);
+    prle_json_add_double(json, "inference_images_per_s", p->infer);
+    prle_json_end(json);
+}
+
+/* ---- the card ---- */
+
 static void rate_add(prle_table *table, const prle_rate *rate)
 {
     if (rate->median > 0)
@@ -119,7 +198,7 @@ prle_status prle_model_card_print(const prle_model_card *c)
     PRLE_TRY(prle_table_take(&table, PRLE_TABLE_TEXT, &text));
     printf("%s", text);
     prle_free(text);
-    return PRLE_OK;
+    return paper_of(c) != NULL ? paper_print(c, paper_of(c)) : PRLE_OK;
 }
 
 void prle_model_card_add_json(const prle_model_card *c, prle_json_writer *json)
@@ -132,6 +211,8 @@ void prle_model_card_add_json(const prle_model_card *c, prle_json_writer *json)
     prle_json_add_int(json, "parameters", c->count.n_params);
     prle_json_add_double(json, "image_macs", c->count.macs);
     prle_json_add_double(json, "image_macs_paper", c->count.macs_paper);
+    if (paper_of(c) != NULL)
+        paper_add_json(paper_of(c), json);
     prle_json_begin_list(json, "runs");
     for (int i = 0; i < c->n_runs; i++) {
         const prle_card_run *r = &c->run[i];

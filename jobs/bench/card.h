@@ -25,6 +25,6 @@ typedef struct prle_model_card {
 PRLE_NODISCARD prle_status prle_model_card_make(prle_model_card *card, const prle_bench_opts *o, const char *net, int64_t logits,
                                                 const prle_dtype *dtypes, int n_dtypes);
 
-/** To stdout. */
+/** To stdout; beside the figures of arXiv 2307.12534, Table VIII, where that has some of the network at this size and batch. */
 PRLE_NODISCARD prle_status prle_model_card_print(const prle_model_card *card);
 void prle_model_card_add_json(const prle_model_card *card, prle_json_writer *json);

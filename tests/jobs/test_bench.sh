@@ -70,6 +70,20 @@ done
 card() { "$prle" bench --model "$1" --logits "$2" --size 299 --batch 64 --seconds 0 --dtype f32 > "$tmp/out" 2> "$tmp/err"; }
 card xception 2 && grep -q '540\.15 G a batch' "$tmp/out" && grep -q '20\.81 M (20811050)' "$tmp/out" || complain "card of xception"
 card resnet50 1000 && grep -q '493\.38 G a batch' "$tmp/out" && grep -q '25\.56 M (25557032)' "$tmp/out" || complain "card of resnet50"
+# beside the paper's: counts alike, speeds measured at the same size and batch only
+row() { grep -E "^$1 " "$tmp/out" | tail -n 1 | tr -s ' '; }
+card xception 2
+[[ $(row 'parameters, M') == 'parameters, M 20.81 20.81 1.00'* && $(row 'GFLOPs by its rule') == *' 540.15 540.15 1.00'* &&
+    $(row 'training, images/s') == *' f32 269.72 - -'* && $(row 'inference, images/s') == *' f32 902.98 - -'* ]] || complain "xception beside the paper"
+card resnet50 1000
+[[ $(row 'GFLOPs by its rule') == *' 493.38 493.38 1.00'* && $(row 'training, images/s') == *' f32 281.19 - -'* ]] || complain "resnet50 beside the paper"
+"$prle" bench --model xception --size 299 --batch 64 --seconds 0 --dtypes f32,bf16 --json > "$tmp/out" 2> "$tmp/err" &&
+    python3 -c 'import json, sys
+paper = json.load(open(sys.argv[1]))["model"]["paper"]
+assert paper == {"logits": 2, "parameters": 20810000.0, "batch_macs": 540150000000.0, "training_images_per_s": 269.72,
+                 "training_masked_images_per_s": 262.42, "inference_images_per_s": 902.98}, paper' "$tmp/out" || complain "the paper as JSON"
+"$prle" bench --model xception --size 256 --batch 64 --seconds 0 --dtype f32 > "$tmp/out" 2> "$tmp/err"
+! grep -q 'Table VIII  ' "$tmp/out" || complain "the paper beside another size"
 "$prle" bench --model meso4 --threads 1 --size 64 --batch 2 --rounds 1 --seconds 0.01 --dtype f32 --json > "$tmp/out" 2> "$tmp/err" &&
     python3 -c 'import json, sys
 card = json.load(open(sys.argv[1]))["model"]
