@@ -172,12 +172,9 @@ static prle_status opts_check(const prle_loader_opts *opts, int64_t max_batch)
     PRLE_CHECK(opts->height >= 1 && opts->width >= 1 && opts->height <= PRLE_IMAGE_MAX_SIDE && opts->width <= PRLE_IMAGE_MAX_SIDE,
                PRLE_EINVAL, "loader: input of %lld x %lld pixels: sides of 1 to %d are allowed", (long long)opts->width,
                (long long)opts->height, PRLE_IMAGE_MAX_SIDE);
-    PRLE_CHECK(opts->dtype == PRLE_F32 || opts->dtype == PRLE_F64, PRLE_EINVAL, "loader: dtype %s: f32 or f64 are made",
-               prle_dtype_name(opts->dtype));
     for (int c = 0; c < 3; c++)
-        PRLE_CHECK(isfinite(opts->mean[c]) && isfinite(opts->std[c]) && opts->std[c] > 0.0f, PRLE_EINVAL,
-                   "loader: mean %g and std %g of channel %d: finite numbers, std above 0", (double)opts->mean[c],
-                   (double)opts->std[c], c);
+        PRLE_CHECK(isfinite(opts->mean[c]), PRLE_EINVAL, "loader: mean %g of channel %d: a finite number", (double)opts->mean[c],
+                   c);
     PRLE_CHECK(opts->threads >= 1 && opts->threads <= PRLE_LOADER_MAX_THREADS, PRLE_EINVAL,
                "loader: %d threads: 1 to %d are allowed", opts->threads, PRLE_LOADER_MAX_THREADS);
     PRLE_CHECK(opts->prefetch >= 1 && opts->prefetch <= MAX_PREFETCH, PRLE_EINVAL,
@@ -256,7 +253,7 @@ prle_status prle_loader_create(prle_loader **out, const prle_faces *faces, const
     loader->opts = *opts;
     loader->max_batch = max_batch;
     loader->polite = prle_threads_available() <= FEW_CPUS;
-    loader->image_bytes = (size_t)(3 * opts->height * opts->width) * prle_dtype_bytes(opts->dtype);
+    loader->image_bytes = (size_t)(3 * opts->height * opts->width);
     loader->n_slots = opts->prefetch + 1;
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->more, NULL);

@@ -1,4 +1,5 @@
-/* loader.h - batches for a network, made ahead by threads: decode, mask, augment, resize, normalise. */
+/* loader.h - batches for a network, made ahead by threads: decode, mask, augment, resize. What bytes become is the network's
+ * plan's business (core/normalise.h). */
 #pragma once
 #include <stdint.h>
 
@@ -16,8 +17,7 @@ enum { PRLE_LOADER_MAX_THREADS = 64 };
 
 typedef struct prle_loader_opts {
     int64_t height, width; /* of the network's input */
-    prle_dtype dtype;      /* PRLE_F32 or PRLE_F64 */
-    float mean[3], std[3]; /* out = (x / 255 - mean) / std, per channel R G B */
+    float mean[3];         /* of the data set, R G B in [0,1]: the colour of PRLE_FILL_MEAN */
     prle_mask_opts mask;   /* its own seed names the draws of masks */
     prle_augment augment;  /* none or bench */
     int threads;           /* 1 ... PRLE_LOADER_MAX_THREADS; they run at a lower priority on machines of few CPUs */
@@ -28,9 +28,7 @@ typedef struct prle_loader_opts {
 #define PRLE_LOADER_OPTS_DEFAULT                                                                                                 \
     ((prle_loader_opts){.height = 256,                                                                                           \
                         .width = 256,                                                                                            \
-                        .dtype = PRLE_F32,                                                                                       \
                         .mean = {0.5f, 0.5f, 0.5f},                                                                              \
-                        .std = {0.5f, 0.5f, 0.5f},                                                                               \
                         .mask = PRLE_MASK_OPTS_DEFAULT,                                                                          \
                         .augment = PRLE_AUGMENT_NONE,                                                                            \
                         .threads = 1,                                                                                            \
@@ -39,7 +37,7 @@ typedef struct prle_loader_opts {
 /** One batch, borrowed from the loader until the next call of it. */
 typedef struct prle_batch {
     int64_t n;               /* 0 is legal */
-    const void *images;      /* [n,3,H,W] float or double */
+    const uint8_t *images;   /* [n,H,W,3] */
     const uint8_t *labels;   /* [n] 1 = fake */
     const double *weights;   /* [n] of the loss: gamma where masked, else 1 */
     const uint64_t *samples; /* [n] indices in the face store */

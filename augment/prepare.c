@@ -1,9 +1,9 @@
 /* prepare.c - see prepare.h. */
 #include "augment/prepare.h"
 
+#include <string.h>
 #include <time.h>
 
-#include "augment/normalise.h"
 #include "core/alloc.h"
 #include "core/image.h"
 
@@ -11,7 +11,6 @@ struct prle_preparer {
     const prle_faces *faces;
     const prle_maps *maps;
     const prle_loader_opts *opts;
-    prle_normaliser normaliser;
     uint8_t mean[3];
     prle_decoder *decoder;
     prle_augmenter *augmenter; /* NULL: none */
@@ -20,7 +19,6 @@ struct prle_preparer {
     prle_image image;          /* of the store's size */
     uint8_t *hidden;           /* [H,W] of the store */
     uint16_t *rank;            /* [H,W] of the store; NULL: no maps */
-    uint8_t *resized;          /* [H,W,3] of the network */
     double mask_cpu_s;
 };
 
@@ -39,7 +37,6 @@ static prle_status scratch_make(prle_preparer *p)
         PRLE_TRY(prle_augmenter_create(&p->augmenter, height, width));
     if (opts->height != height || opts->width != width) {
         PRLE_TRY(prle_resizer_create(&p->resizer, opts->height, opts->width, height, width, 3, PRLE_RESIZE_BILINEAR));
-        PRLE_TRY(PRLE_NEW(p->resized, opts->height * opts->width * 3));
     }
     return PRLE_OK;
 }
@@ -54,7 +51,6 @@ prle_status prle_preparer_create(prle_preparer **out, const prle_faces *faces, c
     p->faces = faces;
     p->maps = maps;
     p->opts = opts;
-    p->normaliser = prle_normaliser_make(opts->mean, opts->std);
     for (int c = 0; c < 3; c++)
         p->mean[c] = (uint8_t)lrintf(fminf(fmaxf(255.0f * opts->mean[c], 0.0f), 255.0f));
     PRLE_TRY_OUT(scratch_make(p));
@@ -76,7 +72,6 @@ void prle_preparer_destroy(prle_preparer *preparer)
     prle_image_deinit(&preparer->image);
     prle_free(preparer->hidden);
     prle_free(preparer->rank);
-    prle_free(preparer->resized);
     prle_free(preparer);
 }
 
@@ -146,22 +141,19 @@ static prle_status augment(prle_preparer *p, uint32_t epoch, uint32_t sample)
     return prle_augmenter_run(p->augmenter, &p->image, &params);
 }
 
-static prle_status prepare(prle_preparer *p, uint32_t epoch, uint32_t sample, void *out, prle_mask_result *mask)
+static prle_status prepare(prle_preparer *p, uint32_t epoch, uint32_t sample, uint8_t *out, prle_mask_result *mask)
 {
-    const uint8_t *pixels = p->image.data;
-
     PRLE_TRY(decode(p, sample));
     PRLE_TRY(mask_timed(p, epoch, sample, mask));
     PRLE_TRY(augment(p, epoch, sample));
-    if (p->resizer != NULL) {
-        prle_resizer_run(p->resizer, p->resized, p->image.data);
-        pixels = p->resized;
-    }
-    prle_normaliser_run(&p->normaliser, out, p->opts->dtype, pixels, p->opts->height * p->opts->width);
+    if (p->resizer != NULL)
+        prle_resizer_run(p->resizer, out, p->image.data);
+    else
+        memcpy(out, p->image.data, (size_t)(p->image.height * p->image.width * 3));
     return PRLE_OK;
 }
 
-prle_status prle_preparer_run(prle_preparer *preparer, uint32_t epoch, uint32_t sample, void *out, prle_mask_result *mask)
+prle_status prle_preparer_run(prle_preparer *preparer, uint32_t epoch, uint32_t sample, uint8_t *out, prle_mask_result *mask)
 {
     const prle_faces *faces = preparer->faces;
     const prle_status st = prepare(preparer, epoch, sample, out, mask);

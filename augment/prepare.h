@@ -16,14 +16,14 @@ PRLE_NODISCARD prle_status prle_preparer_create(prle_preparer **out, const prle_
 void prle_preparer_destroy(prle_preparer *preparer); /* NULL is fine */
 
 /**
- * Decode, mask, geometry, colour and blur, JPEG, resize, normalise.
+ * Decode, mask, geometry, colour and blur, JPEG, resize.
  *
- * out   out  [3,H,W]  of opts->dtype
+ * out   out  [H,W,3]  of the network's size
  * mask  out           what became of the mask
  *
  * Errors name store, index, video and frame. Allocates nothing of ours once the decoder's scratch has grown.
  */
-PRLE_NODISCARD prle_status prle_preparer_run(prle_preparer *preparer, uint32_t epoch, uint32_t sample, void *out,
+PRLE_NODISCARD prle_status prle_preparer_run(prle_preparer *preparer, uint32_t epoch, uint32_t sample, uint8_t *out,
                                              prle_mask_result *mask);
 
 /** CPU seconds of the calling thread, and those that this preparer has spent on masks, reading maps included. */

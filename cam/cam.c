@@ -77,7 +77,7 @@ prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, con
 {
     prle_status st = PRLE_OK;
     prle_cam_engine *e = NULL;
-    prle_plan_opts plan = {.batch = opts->batch, .dtype = opts->dtype};
+    prle_plan_opts plan = {.batch = opts->batch, .dtype = opts->dtype, .pixels = opts->pixels};
 
     PRLE_TRY(PRLE_NEW(e, 1));
     e->model = model;

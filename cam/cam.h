@@ -39,8 +39,9 @@ typedef struct prle_cam_opts {
     prle_cam_method method;
     prle_cam_target target;
     prle_cam_score score;
-    prle_nodes nodes; /* whose maps; n = 0: the network's default */
-    bool general;     /* the backward path even where the closed form would do */
+    prle_nodes nodes;              /* whose maps; n = 0: the network's default */
+    bool general;                  /* the backward path even where the closed form would do */
+    const prle_normaliser *pixels; /* prle_plan_opts.pixels: images come as bytes; NULL: as numbers */
 } prle_cam_opts;
 #define PRLE_CAM_OPTS_DEFAULT ((prle_cam_opts){.batch = 16})
 
@@ -60,7 +61,7 @@ prle_cam_way prle_cam_engine_way(const prle_cam_engine *engine);
  *
  * Several nodes: each normalised, resized to the largest, averaged, normalised again.
  *
- * images  in   [n,3,H,W]  normalised, float or double as the plan computes; 1 <= n <= opts.batch
+ * images  in   [n,3,H,W]  normalised, float or double as the plan computes, or, of pixels, bytes [n,H,W,3]; 1 <= n <= opts.batch
  * labels  in   [n]        0 real, 1 fake; used by target LABEL
  * cam     out  [n,h,w]    in [0,1]; a constant map is all zero
  * scores  out  [n]        P(fake); NULL when not wanted

@@ -121,6 +121,8 @@ static prle_status stage_init(stage *s)
     const char *member = s->o->member != NULL ? s->o->member : s->model->graph->name;
     prle_faces_query query = PRLE_FACES_QUERY_DEFAULT;
     prle_loader_opts loader = PRLE_LOADER_OPTS_DEFAULT;
+    const prle_normaliser pixels = prle_normaliser_make(s->o->mean, s->o->std);
+    prle_cam_opts cam = s->o->cam;
     const bool scored = prle_cam_method_has_score(s->o->cam.method);
 
     PRLE_TRY(prle_asprintf(&s->path, "%s/%s.h5", s->o->out, member));
@@ -128,14 +130,13 @@ static prle_status stage_init(stage *s)
     query.split = s->o->split;
     PRLE_TRY(prle_faces_select(s->faces, &query, &s->index, &s->n));
     PRLE_CHECK(s->n > 0, PRLE_EFORMAT, "%s: no images in split %s", s->faces->path, prle_split_name(s->o->split));
-    PRLE_TRY(prle_cam_engine_create(&s->engine, s->model, &s->o->cam));
+    cam.pixels = &pixels;
+    PRLE_TRY(prle_cam_engine_create(&s->engine, s->model, &cam));
     loader.height = s->model->opts.height;
     loader.width = s->model->opts.width;
-    loader.dtype = s->model->dtype;
     loader.mask.kind = PRLE_MASK_NONE;
     loader.threads = s->o->loader_threads;
     memcpy(loader.mean, s->o->mean, sizeof loader.mean);
-    memcpy(loader.std, s->o->std, sizeof loader.std);
     PRLE_TRY(prle_loader_create(&s->loader, s->faces, NULL, &loader, s->o->cam.batch));
     nodes_print(s);
     s->info = (prle_cam_info){.n = s->faces->n,

@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
-#include "augment/normalise.h"
 #include "core/alloc.h"
 #include "nets/loss.h"
 #include "nets/plan.h"
@@ -16,25 +16,23 @@ typedef struct state {
     prle_model *model;
     prle_plan *plan;         /* without maps */
     prle_cam_engine *engine; /* with maps */
-    prle_normaliser normaliser;
-    prle_image fitted; /* a picture at the network's size */
-    char *images;      /* [batch,3,H,W] of the model's dtype */
-    uint8_t *labels;   /* [batch] */
-    double *logits;    /* room for [batch, classes] */
+    prle_image fitted;       /* a picture at the network's size */
+    uint8_t *images;         /* [batch,H,W,3] */
+    uint8_t *labels;         /* [batch] */
+    double *logits;          /* room for [batch, classes] */
     double *scores;
     double *exact; /* [batch,h,w] the maps before they are rounded */
     float *maps;
 } state;
 
-static size_t image_bytes(const state *s)
-{
-    return (size_t)(3 * s->model->opts.height * s->model->opts.width) * prle_dtype_bytes(s->model->dtype);
-}
+static size_t image_bytes(const state *s) { return (size_t)(3 * s->model->opts.height * s->model->opts.width); }
 
 static prle_status network_plan(state *s, const prle_look_opts *opts)
 {
-    const prle_plan_opts plan = {.batch = opts->batch, .dtype = opts->dtype};
-    const prle_cam_opts cam = {.batch = opts->batch, .dtype = opts->dtype, .method = opts->method, .target = opts->target};
+    const prle_normaliser pixels = prle_normaliser_make(s->pub.info.mean, s->pub.info.std);
+    const prle_plan_opts plan = {.batch = opts->batch, .dtype = opts->dtype, .pixels = &pixels};
+    const prle_cam_opts cam = {
+        .batch = opts->batch, .dtype = opts->dtype, .method = opts->method, .target = opts->target, .pixels = &pixels};
 
     if (!opts->maps)
         return prle_plan_create(&s->plan, s->model, opts->device, &plan);
@@ -54,7 +52,6 @@ prle_status prle_look_create(prle_look **out, const char *model, const prle_look
     PRLE_TRY_OUT(prle_model_load(&s->model, &s->pub.info, NULL, model, opts->dtype));
     PRLE_TRY_OUT(prle_model_place(s->model, opts->device));
     PRLE_TRY_OUT(network_plan(s, opts));
-    s->normaliser = prle_normaliser_make(s->pub.info.mean, s->pub.info.std);
     PRLE_TRY_OUT(prle_image_init(&s->fitted, s->model->opts.height, s->model->opts.width, 3));
     PRLE_TRY_OUT(PRLE_NEW(s->images, (size_t)opts->batch * image_bytes(s)));
     PRLE_TRY_OUT(PRLE_NEW(s->labels, opts->batch));
@@ -98,7 +95,7 @@ prle_status prle_look_put(prle_look *look, int64_t i, const prle_image *image, i
         PRLE_TRY(prle_image_resize(&s->fitted, image, PRLE_RESIZE_AREA));
         pixels = s->fitted.data;
     }
-    prle_normaliser_run(&s->normaliser, s->images + (size_t)i * image_bytes(s), s->model->dtype, pixels, height * width);
+    memcpy(s->images + (size_t)i * image_bytes(s), pixels, image_bytes(s));
     s->labels[i] = (uint8_t)label;
     return PRLE_OK;
 }

@@ -25,7 +25,7 @@ typedef struct prle_look {
 PRLE_NODISCARD prle_status prle_look_create(prle_look **out, const char *model, const prle_look_opts *opts);
 void prle_look_destroy(prle_look *look); /* NULL is fine */
 
-/** Picture i of the next run, 0 <= i < batch: brought to the network's input by area (bilinear where it grows) and normalised.
+/** Picture i of the next run, 0 <= i < batch: brought to the network's input by area (bilinear where it grows).
  * image is RGB; label (0 real, 1 fake) matters to target LABEL only. */
 PRLE_NODISCARD prle_status prle_look_put(prle_look *look, int64_t i, const prle_image *image, int label);
 

@@ -21,7 +21,8 @@ prle_status prle_scorer_create(prle_scorer **out, prle_model *model, const prle_
 {
     prle_status st = PRLE_OK;
     prle_scorer *s = NULL;
-    const prle_plan_opts plan_opts = {.batch = opts->batch, .dtype = opts->dtype};
+    const prle_normaliser pixels = prle_normaliser_make(opts->mean, opts->std);
+    const prle_plan_opts plan_opts = {.batch = opts->batch, .dtype = opts->dtype, .pixels = &pixels};
     prle_loader_opts loader_opts = PRLE_LOADER_OPTS_DEFAULT;
 
     PRLE_TRY(PRLE_NEW(s, 1));
@@ -29,12 +30,10 @@ prle_status prle_scorer_create(prle_scorer **out, prle_model *model, const prle_
     s->opts = *opts;
     loader_opts.height = model->opts.height;
     loader_opts.width = model->opts.width;
-    loader_opts.dtype = model->dtype;
     loader_opts.mask = opts->mask;
     loader_opts.threads = opts->loader_threads;
     loader_opts.seed = loader_opts.mask.seed = opts->seed;
     memcpy(loader_opts.mean, opts->mean, sizeof loader_opts.mean);
-    memcpy(loader_opts.std, opts->std, sizeof loader_opts.std);
     PRLE_TRY_OUT(PRLE_NEW(s->logits, opts->batch * model->opts.classes));
     PRLE_TRY_OUT(PRLE_NEW(s->batch_scores, opts->batch));
     PRLE_TRY_OUT(prle_plan_create(&s->plan, model, model->device, &plan_opts));

@@ -20,7 +20,7 @@ void plan_round_bf16(float *values, int64_t n)
     }
 }
 
-static prle_status packed_add(prle_plan *plan, size_t n_bytes, place *out)
+prle_status plan_packed_add(prle_plan *plan, size_t n_bytes, place *out)
 {
     PRLE_TRY(PLAN_APPEND(plan->packed, plan->n_packed));
     plan_packed *p = &plan->packed[plan->n_packed - 1];
@@ -52,8 +52,8 @@ static prle_status fold_find_or_add(prle_plan *plan, const plan_group *gr, const
     PRLE_TRY(pack_add(plan, PACK_FOLD, &p));
     p->conv = gr->first;
     p->norm = gr->norm;
-    PRLE_TRY(packed_add(plan, (size_t)prle_shape_count(&gr->desc.param[0]) * prle_dtype_bytes(plan->compute), &p->to));
-    PRLE_TRY(packed_add(plan, (size_t)prle_shape_count(&gr->desc.param[1]) * prle_dtype_bytes(plan->compute), &p->to_bias));
+    PRLE_TRY(plan_packed_add(plan, (size_t)prle_shape_count(&gr->desc.param[0]) * prle_dtype_bytes(plan->compute), &p->to));
+    PRLE_TRY(plan_packed_add(plan, (size_t)prle_shape_count(&gr->desc.param[1]) * prle_dtype_bytes(plan->compute), &p->to_bias));
     *out = p;
     return PRLE_OK;
 }
@@ -89,7 +89,7 @@ static prle_status round_find_or_add(prle_plan *plan, const prle_layout *plain, 
         PRLE_TRY(pack_add(plan, PACK_ROUND, &round));
         round->from = *at;
         round->n = prle_shape_count(&plain->shape);
-        PRLE_TRY(packed_add(plan, plain->n_bytes, &round->to));
+        PRLE_TRY(plan_packed_add(plan, plain->n_bytes, &round->to));
     }
     *at = round->to;
     return PRLE_OK;
@@ -122,7 +122,7 @@ prle_status plan_pack_param(prle_plan *plan, const plan_group *gr, int index, co
         reorder->layout = *wanted;
         reorder->step.node = gr->first;
         reorder->from = reorder->step.in[0] = at;
-        PRLE_TRY(packed_add(plan, wanted->n_bytes, &at));
+        PRLE_TRY(plan_packed_add(plan, wanted->n_bytes, &at));
         reorder->to = reorder->step.out = at;
     }
     *out = at;

@@ -1,6 +1,7 @@
 /* plan.h - everything decided once (shapes, fusion, implementations, layouts, memory), so that running is a loop over steps. */
 #pragma once
 #include "core/device/device.h"
+#include "core/normalise.h"
 #include "nets/model.h"
 
 #ifdef __cplusplus
@@ -28,6 +29,7 @@ typedef struct prle_plan_opts {
     prle_nodes wanted;  /* nodes whose gradients can be read after backward */
     prle_nodes seeds;   /* nodes at which gradients enter besides the output: of further terms of the loss */
     prle_comm *bn_comm; /* batch norm over all ranks (--sync-bn); NULL: over this rank's batch */
+    const prle_normaliser *pixels; /* the batch comes as bytes and is normalised so, first of all; NULL: as numbers */
 } prle_plan_opts;
 
 /**
@@ -41,11 +43,12 @@ PRLE_NODISCARD prle_status prle_plan_create(prle_plan **out, prle_model *model, 
                                             const prle_plan_opts *opts);
 void prle_plan_destroy(prle_plan *plan); /* NULL is fine */
 
-/** Where the batch is before forward: [B,C,H,W] plain, float (double when the plan is F64), in the device's memory, as all the
- * pointers below. Contents do not survive forward. */
+/** Where the batch is before forward: [B,C,H,W] plain, float (double when the plan is F64), or, of pixels, bytes [B,H,W,3]; in
+ * the device's memory, as all the pointers below. Contents do not survive forward. */
 void *prle_plan_input(prle_plan *plan);
 
-/** The batch: n images of the host's memory, [n,C,H,W]; the rest of the plan's batch becomes zero. images is free on return. */
+/** The batch: n images of the host's memory, [n,C,H,W], or bytes [n,H,W,3]; the rest of the plan's batch becomes zero. images is
+ * free on return. */
 PRLE_NODISCARD prle_status prle_plan_input_set(prle_plan *plan, const void *images, int64_t n);
 
 /** Computes every kept value. info: n_valid, dropout keys; NULL means the whole batch, seed 0. Allocates nothing. Collective with

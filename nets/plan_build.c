@@ -175,11 +175,87 @@ static prle_status copy_in_layout(prle_plan *plan, int index, const prle_layout 
     return reorder_push(plan, from.node, in_buffer(from.buffer), &from.layout, in_buffer(*out), wanted);
 }
 
-static prle_status value_in_layout(prle_plan *plan, prle_node node, const prle_layout *wanted, place *out)
+/* ---- an input of bytes: each layout that is asked for is made of them, not of another ---- */
+
+static bool is_pixels(const prle_plan *plan, prle_node node)
 {
+    return plan->opts.pixels != NULL && plan->model->graph->node[node].desc.kind == PRLE_OP_INPUT;
+}
+
+static int copy_find(const prle_plan *plan, prle_node node, const prle_layout *layout)
+{
+    for (int i = 0; i < plan->n_copies; i++)
+        if (plan->copies[i].node == node && !plan->copies[i].gradient && plan->copies[i].stretch == plan->stretch &&
+            prle_layout_equal(&plan->copies[i].layout, layout))
+            return i;
+    return -1;
+}
+
+/* *made: as wanted, or as the device writes it. */
+static prle_status normalise_plan(prle_plan *plan, const prle_layout *wanted, prle_layout *made, plan_step *s)
+{
+    prle_op_desc desc = {
+        .kind = PRLE_OP_NORMALISE, .n_in = 1, .in = {wanted->shape}, .dtype = plan->compute, .memory = plan->memory};
+    prle_op_plan *p = NULL;
+
+    PRLE_TRY(prle_op_infer(&desc));
+    PRLE_TRY(prle_op_choose(plan->device->impls, &desc, &s->impl));
+    PRLE_TRY(PRLE_NEW(p, 1));
+    p->out = *wanted;
+    const prle_status st = s->impl->plan(&desc, PRLE_PASS_FORWARD, p);
+    if (st == PRLE_OK) {
+        step_planned(plan, s, p);
+        *made = p->out;
+    }
+    prle_free(p);
+    return st;
+}
+
+/* The index of the copy from which a reorder, if need be, makes what is wanted. */
+static prle_status normalised(prle_plan *plan, prle_node node, const prle_layout *wanted, int *index)
+{
+    plan_step s = {.pass = PRLE_PASS_FORWARD, .node = node};
+    prle_layout made;
     int id = -1;
 
-    PRLE_TRY(copy_in_layout(plan, value_first(plan, node), wanted, true, &id));
+    *index = copy_find(plan, node, wanted);
+    if (*index >= 0)
+        return PRLE_OK;
+    PRLE_TRY(normalise_plan(plan, wanted, &made, &s));
+    *index = copy_find(plan, node, &made);
+    if (*index >= 0) {
+        plan_step_deinit(&plan->pending);
+        return PRLE_OK;
+    }
+    PRLE_TRY(buffer_add(plan, made.n_bytes, &id));
+    PRLE_TRY(copy_add(plan, &(copy){.node = node, .layout = made, .buffer = id}, index));
+    s.in[0] = in_buffer(plan->input);
+    s.param[0] = plan->pixel_table;
+    s.out = in_buffer(id);
+    return step_push(plan, &s);
+}
+
+static prle_status pixels_begin(prle_plan *plan, const prle_shape *shape)
+{
+    const prle_normaliser *pixels = plan->opts.pixels;
+    const bool wide = plan->compute == PRLE_F64;
+    const size_t table_bytes = wide ? sizeof pixels->f64 : sizeof pixels->f32;
+
+    PRLE_TRY(buffer_add(plan, (size_t)prle_shape_count(shape), &plan->input));
+    PRLE_TRY(plan_packed_add(plan, table_bytes, &plan->pixel_table));
+    return plan->device->copy_in(plan_pointer(plan, plan->pixel_table), wide ? (const void *)pixels->f64 : pixels->f32,
+                                 table_bytes);
+}
+
+static prle_status value_in_layout(prle_plan *plan, prle_node node, const prle_layout *wanted, place *out)
+{
+    int id = -1, index = -1;
+
+    if (is_pixels(plan, node))
+        PRLE_TRY(normalised(plan, node, wanted, &index));
+    else
+        index = value_first(plan, node);
+    PRLE_TRY(copy_in_layout(plan, index, wanted, true, &id));
     *out = in_buffer(id);
     return PRLE_OK;
 }
@@ -201,7 +277,10 @@ static prle_status params_place(prle_plan *plan, const plan_group *gr, const prl
 static prle_status offer(const prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     for (int i = 0; i < gr->desc.n_in; i++)
-        PRLE_TRY(copy_layout(plan, &plan->copies[value_first(plan, gr->in[i])], &p->in[i]));
+        if (is_pixels(plan, gr->in[i]))
+            p->in[i] = prle_layout_plain(plan->compute, &gr->desc.in[i]);
+        else
+            PRLE_TRY(copy_layout(plan, &plan->copies[value_first(plan, gr->in[i])], &p->in[i]));
     for (int i = 0; i < gr->desc.n_params; i++)
         p->param[i] = p->dparam[i] = prle_layout_plain(plan->compute, &gr->desc.param[i]);
     return PRLE_OK;
@@ -240,6 +319,21 @@ static prle_status forward_steps(prle_plan *plan, plan_group *gr, prle_op_plan *
     return step_push(plan, &s);
 }
 
+static prle_status input_begin(prle_plan *plan, const plan_group *gr)
+{
+    const prle_layout plain = prle_layout_plain(plan->compute, &gr->desc.out);
+
+    if (plan->opts.pixels != NULL) {
+        PRLE_TRY(pixels_begin(plan, &plain.shape));
+    } else {
+        PRLE_TRY(buffer_add(plan, plain.n_bytes, &plan->input));
+        PRLE_TRY(value_add(plan, gr->out, &plain, plan->input));
+    }
+    buffer_extend(plan, plan->input);
+    touch(plan, in_buffer(plan->input), 0);
+    return PRLE_OK;
+}
+
 /* The plan of a group's pass is big (layouts): one on the heap for all of them. */
 static prle_status forward_build(prle_plan *plan, prle_op_plan *p)
 {
@@ -249,11 +343,7 @@ static prle_status forward_build(prle_plan *plan, prle_op_plan *p)
         memset(p, 0, sizeof *p);
         stretch_begin(plan, gr->desc.kind == PRLE_OP_INPUT ? plan->opts.batch : gr->images);
         if (gr->desc.kind == PRLE_OP_INPUT) {
-            const prle_layout plain = prle_layout_plain(plan->compute, &gr->desc.out);
-            PRLE_TRY(buffer_add(plan, plain.n_bytes, &plan->input));
-            buffer_extend(plan, plan->input);
-            PRLE_TRY(value_add(plan, gr->out, &plain, plan->input));
-            touch(plan, in_buffer(plan->input), 0);
+            PRLE_TRY(input_begin(plan, gr));
             continue;
         }
         if (forward_steps(plan, gr, p) != PRLE_OK)
@@ -279,6 +369,8 @@ static prle_status kept_build(prle_plan *plan)
     const prle_nodes *keep = &plan->opts.keep;
 
     stretch_begin(plan, plan->opts.batch);
+    for (int i = 0; i < keep->n; i++)
+        PRLE_CHECK(!is_pixels(plan, plan->alias[keep->node[i]]), PRLE_EINVAL, "an input of bytes cannot be read as numbers");
     for (int i = 0; i < keep->n; i++)
         PRLE_TRY(readable(plan, value_first(plan, plan->alias[keep->node[i]]), true, &plan->value[i]));
     return readable(plan, value_first(plan, plan->alias[plan->model->graph->output]), true, &plan->value[PRLE_PLAN_MAX_NODES]);

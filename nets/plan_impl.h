@@ -111,6 +111,7 @@ struct prle_plan {
     int64_t images;        /* while building: at a time, of the stretch (slices.c) with number `stretch` */
     int stretch;
     plan_step pending; /* planned, not yet pushed; owned, so that an error on the way leaks nothing */
+    place pixel_table; /* of prle_plan_opts.pixels, in the arithmetic's type */
     int input;         /* buffer, as the following ones are */
     int value[PRLE_PLAN_MAX_NODES + 1], wanted[PRLE_PLAN_MAX_NODES]; /* of the kept (last: the output) and wanted nodes */
     int seed[PRLE_PLAN_MAX_NODES + 1];                               /* last: the output's; -1 without backward */
@@ -142,6 +143,9 @@ PRLE_NODISCARD prle_status plan_build(prle_plan *plan);
 /** Places of a parameter as the implementation wants it, adding what packing it takes. `norm` >= 0: folded into it. */
 PRLE_NODISCARD prle_status plan_pack_param(prle_plan *plan, const plan_group *gr, int index, const prle_layout *wanted,
                                            place *out);
+
+/** Memory that lives as long as the plan. */
+PRLE_NODISCARD prle_status plan_packed_add(prle_plan *plan, size_t n_bytes, place *out);
 
 /** Remakes packed weights when the model has changed. */
 PRLE_NODISCARD prle_status plan_pack_run(prle_plan *plan);

@@ -15,6 +15,7 @@ PRLE_REF_PAIR(linear);
 PRLE_REF_PAIR(dropout);
 PRLE_REF_PAIR(flatten);
 PRLE_REF_PAIR(reorder);
+PRLE_REF_PAIR(normalise);
 PRLE_REF_PAIR(dct);
 PRLE_REF_PAIR(band_filter);
 PRLE_REF_PAIR(local_spectrum);
@@ -25,7 +26,7 @@ PRLE_REF_PAIR(local_spectrum);
         &prle_concat_ref_f64, &prle_gate_ref_f32, &prle_gate_ref_f64, &prle_linear_ref_f32, &prle_linear_ref_f64,                \
         &prle_dropout_ref_f32, &prle_dropout_ref_f64, &prle_flatten_ref_f32, &prle_flatten_ref_f64, &prle_reorder_ref_f32,       \
         &prle_reorder_ref_f64, &prle_dct_ref_f32, &prle_dct_ref_f64, &prle_band_filter_ref_f32, &prle_band_filter_ref_f64,       \
-        &prle_local_spectrum_ref_f32, &prle_local_spectrum_ref_f64,
+        &prle_local_spectrum_ref_f32, &prle_local_spectrum_ref_f64, &prle_normalise_ref_f32, &prle_normalise_ref_f64,
 
 /** oneDNN computes on bfloat16 with the processor's own instructions. ONEDNN_MAX_CPU_ISA=AVX512_CORE (or less) denies it. */
 bool prle_dnnl_has_bf16(void);

@@ -3,12 +3,22 @@
 
 #include "core/alloc.h"
 
-const prle_op_impl *const prle_cuda_impls[] = {
-    &prle_conv2d_impl_cudnn,        &prle_batch_norm_impl_cuda, &prle_act_impl_cuda,
-    &prle_pool_impl_cuda,           &prle_add_impl_cuda,        &prle_concat_impl_cuda,
-    &prle_gate_impl_cuda,           &prle_linear_impl_cublas,   &prle_dropout_impl_cuda,
-    &prle_flatten_impl_cuda,        &prle_dct_impl_cublas,      &prle_band_filter_impl_cuda,
-    &prle_local_spectrum_impl_cuda, &prle_reorder_impl_cuda,    NULL};
+const prle_op_impl *const prle_cuda_impls[] = {&prle_conv2d_impl_cudnn,
+                                               &prle_batch_norm_impl_cuda,
+                                               &prle_act_impl_cuda,
+                                               &prle_pool_impl_cuda,
+                                               &prle_add_impl_cuda,
+                                               &prle_concat_impl_cuda,
+                                               &prle_gate_impl_cuda,
+                                               &prle_linear_impl_cublas,
+                                               &prle_dropout_impl_cuda,
+                                               &prle_flatten_impl_cuda,
+                                               &prle_dct_impl_cublas,
+                                               &prle_band_filter_impl_cuda,
+                                               &prle_local_spectrum_impl_cuda,
+                                               &prle_reorder_impl_cuda,
+                                               &prle_normalise_impl_cuda,
+                                               NULL};
 
 bool prle_cuda_supports(const prle_op_desc *desc, const char **why)
 {

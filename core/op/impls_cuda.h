@@ -31,7 +31,7 @@ prle_cuda_image prle_cuda_image_of(const prle_shape *shape, prle_dtype dtype);
 extern const prle_op_impl prle_conv2d_impl_cudnn, prle_batch_norm_impl_cuda, prle_act_impl_cuda, prle_pool_impl_cuda,
     prle_add_impl_cuda, prle_concat_impl_cuda, prle_gate_impl_cuda, prle_linear_impl_cublas, prle_dropout_impl_cuda,
     prle_flatten_impl_cuda, prle_reorder_impl_cuda, prle_dct_impl_cublas, prle_band_filter_impl_cuda,
-    prle_local_spectrum_impl_cuda;
+    prle_local_spectrum_impl_cuda, prle_normalise_impl_cuda;
 
 #ifdef __cplusplus
 }

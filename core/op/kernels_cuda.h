@@ -135,6 +135,21 @@ cudaError_t prle_norm_input_gradient_cuda(void *dx, void *dr, const prle_cuda_no
                                           cudaStream_t stream);
 size_t prle_norm_cuda_scratch(prle_cuda_rows z); /* of both passes */
 
+/* normalise_cuda.cu */
+
+/**
+ * n pixels of RGB, channels last as they come from the store and as convolutions want them: out = table[c][in].
+ * cudaErrorInvalidValue for an F64 out.
+ *
+ * table  in   [3,256]  prle_normaliser.f32
+ * in     in   [n,3]    16-byte aligned
+ * out    out  [n,3]    F32 or BF16 (the float rounded to nearest, ties to even); 16-byte aligned
+ *
+ * 15 bytes a pixel (9 to BF16), and the table (3 KiB) once for each block of 32,768 values.
+ */
+cudaError_t prle_normalise_cuda(const float *table, const uint8_t *in, int64_t n, void *out, prle_dtype dtype,
+                                cudaStream_t stream);
+
 /* pool_cuda.cu */
 
 /* dropout_cuda.cu */

@@ -23,6 +23,7 @@ static const char *const kind_names[PRLE_OP_N_KINDS] = {
     [PRLE_OP_DROPOUT] = "dropout",
     [PRLE_OP_FLATTEN] = "flatten",
     [PRLE_OP_REORDER] = "reorder",
+    [PRLE_OP_NORMALISE] = "normalise",
     [PRLE_OP_DCT] = "dct",
     [PRLE_OP_BAND_FILTER] = "band_filter",
     [PRLE_OP_LOCAL_SPECTRUM] = "local_spectrum",
@@ -213,6 +214,16 @@ static prle_status infer_local_spectrum(prle_op_desc *desc)
     return PRLE_OK;
 }
 
+static prle_status infer_normalise(prle_op_desc *desc)
+{
+    PRLE_TRY(expect_dims(desc, 4));
+    PRLE_CHECK(desc->in[0].dim[1] == 3, PRLE_ESHAPE, "bytes of %lld channels: pictures have 3", (long long)desc->in[0].dim[1]);
+    desc->out = desc->in[0];
+    desc->n_params = 1;
+    desc->param[0] = PRLE_SHAPE(3, 256);
+    return PRLE_OK;
+}
+
 prle_status prle_op_infer(prle_op_desc *desc)
 {
     desc->n_params = 0;
@@ -231,6 +242,7 @@ prle_status prle_op_infer(prle_op_desc *desc)
     case PRLE_OP_ACT:
     case PRLE_OP_DROPOUT:
     case PRLE_OP_REORDER: desc->out = desc->in[0]; return PRLE_OK;
+    case PRLE_OP_NORMALISE: return infer_normalise(desc);
     case PRLE_OP_INPUT:
     case PRLE_OP_N_KINDS: break;
     }

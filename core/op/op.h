@@ -30,6 +30,8 @@ extern "C" {
  *   BAND_FILTER     in0 times learnt gains, once for each band       band_filter.h
  *   LOCAL_SPECTRUM  log-magnitudes of windows' DCT, by band          local_spectrum.h
  *   REORDER     the same values in another layout or element type
+ *   NORMALISE   out[b,c,h,w] = table[c][byte]; in0 bytes [B,H,W,3], parameter table [3,256] in the arithmetic's type:
+ * core/normalise.h. FORWARD only; out: the layout on entry, or what is nearest of those it writes
  */
 typedef enum prle_op_kind {
     PRLE_OP_INPUT,
@@ -47,6 +49,7 @@ typedef enum prle_op_kind {
     PRLE_OP_BAND_FILTER,
     PRLE_OP_LOCAL_SPECTRUM,
     PRLE_OP_REORDER,
+    PRLE_OP_NORMALISE,
     PRLE_OP_N_KINDS
 } prle_op_kind;
 

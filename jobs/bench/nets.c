@@ -71,6 +71,7 @@ prle_status prle_bench_cam(prle_bench_report *report, const prle_bench_opts *o, 
     opts.batch = o->batch;
     opts.dtype = dtype;
     PRLE_TRY_OUT(prle_subject_init(&c.s, o, net, dtype, PRLE_SUBJECT_BARE));
+    opts.pixels = &c.s.pixels;
     PRLE_TRY_OUT(prle_cam_engine_create(&c.engine, c.s.model, &opts));
     prle_cam_engine_size(c.engine, &height, &width);
     PRLE_TRY_OUT(PRLE_NEW(c.maps, o->batch * height * width));

@@ -1,24 +1,17 @@
 /* subject.c - see subject.h. */
 #include "jobs/bench/subject.h"
 
-#include <string.h>
-
 #include "core/alloc.h"
 #include "core/rng.h"
 
 static prle_status images_make(prle_subject *s, const prle_bench_opts *o)
 {
-    const int64_t n = 3 * o->size * o->size, bytes = (int64_t)prle_dtype_bytes(s->model->dtype);
+    const int64_t n = 3 * o->size * o->size;
     prle_rng rng = prle_rng_make(o->seed, 0, 0, PRLE_RNG_TEST);
 
-    PRLE_TRY(prle_alloc((size_t)(s->batch * n), (size_t)bytes, (prle_any_ptr *)&s->images));
-    for (int64_t i = 0; i < s->batch * n; i++) {
-        const double v = prle_rng_range(&rng, -1, 1);
-        if (s->model->dtype == PRLE_F64)
-            memcpy((char *)s->images + i * bytes, &v, sizeof v);
-        else
-            s->images[i] = (float)v;
-    }
+    PRLE_TRY(PRLE_NEW(s->images, s->batch * n));
+    for (int64_t i = 0; i < s->batch * n; i++)
+        s->images[i] = (uint8_t)prle_rng_below(&rng, 256);
     PRLE_TRY(PRLE_NEW(s->labels, s->batch));
     for (int64_t i = 0; i < s->batch; i++)
         s->labels[i] = i % 2 == 1;
@@ -61,10 +54,15 @@ prle_status prle_subject_init(prle_subject *s, const prle_bench_opts *o, const c
 {
     const prle_net_opts opts = {.height = o->size, .width = o->size, .classes = 2};
     const bool training = what == PRLE_SUBJECT_TRAINING;
-    const prle_plan_opts plan = {
-        .batch = o->batch, .dtype = dtype, .batch_stats = training, .dropout = training, .param_grads = training};
+    const prle_plan_opts plan = {.batch = o->batch,
+                                 .dtype = dtype,
+                                 .batch_stats = training,
+                                 .dropout = training,
+                                 .param_grads = training,
+                                 .pixels = &s->pixels};
 
     s->batch = o->batch;
+    s->pixels = prle_normaliser_make((const float[3]){0.5F, 0.5F, 0.5F}, (const float[3]){0.5F, 0.5F, 0.5F});
     PRLE_TRY(prle_model_create(&s->model, net, &opts, dtype == PRLE_F64 ? PRLE_F64 : PRLE_F32));
     PRLE_TRY(prle_model_place(s->model, prle_subject_device(o, dtype)));
     prle_model_init(s->model, o->seed);

@@ -7,8 +7,9 @@ typedef struct prle_subject {
     prle_model *model;
     prle_plan *plan;
     int64_t batch;
-    float *images;   /* [batch,3,size,size] or double, by the model's type */
-    uint8_t *labels; /* [batch] 0, 1, 0, ... */
+    prle_normaliser pixels; /* what the network sees of a byte */
+    uint8_t *images;        /* [batch,size,size,3] */
+    uint8_t *labels;        /* [batch] 0, 1, 0, ... */
     /* of training */
     prle_optim *optim;
     prle_learner *learner;

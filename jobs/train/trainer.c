@@ -130,6 +130,8 @@ static prle_status model_make(trainer *t)
     PRLE_TRY(prle_model_place(t->model, t->o->device));
     PRLE_TRY(prle_model_grads_require(t->model));
     prle_model_init(t->model, t->o->seed);
+    for (int c = 0; c < 3; c++)
+        t->info.mean[c] = t->info.std[c] = 0.5F; /* networks see -1 ... 1 */
     if (t->o->init != NULL) {
         PRLE_TRY(prle_model_start_from(t->model, t->o->init, &n_loaded));
         prle_log(PRLE_LOG_INFO, "train", "%d of %d tensors from %s", n_loaded, t->model->graph->n_segments, t->o->init);
@@ -145,11 +147,13 @@ static int64_t share_of(const trainer *t, int64_t n_global)
 
 static prle_status plans_make(trainer *t)
 {
+    const prle_normaliser pixels = prle_normaliser_make(t->info.mean, t->info.std);
     const int64_t n = prle_sampler_count(t->sampler), ragged = n % t->o->batch;
     prle_plan_opts opts = {.dtype = t->o->dtype,
                            .batch_stats = true,
                            .dropout = true,
                            .param_grads = true,
+                           .pixels = &pixels,
                            .bn_comm = t->o->sync_bn ? t->device_comm : NULL};
 
     if (n >= t->o->batch) {
@@ -182,15 +186,13 @@ static prle_status loaders_make(trainer *t)
         .dtype = t->o->dtype, .batch = t->o->eval_batch, .loader_threads = t->o->loader_threads, .seed = t->o->seed};
 
     opts.height = opts.width = t->o->size;
-    opts.dtype = t->model->dtype;
     opts.mask = t->o->mask;
     opts.augment = t->o->augment;
     opts.threads = t->o->loader_threads;
     opts.seed = opts.mask.seed = t->o->seed;
-    memcpy(t->info.mean, opts.mean, sizeof t->info.mean);
-    memcpy(t->info.std, opts.std, sizeof t->info.std);
-    memcpy(score.mean, opts.mean, sizeof score.mean);
-    memcpy(score.std, opts.std, sizeof score.std);
+    memcpy(opts.mean, t->info.mean, sizeof opts.mean);
+    memcpy(score.mean, t->info.mean, sizeof score.mean);
+    memcpy(score.std, t->info.std, sizeof score.std);
     score.mask = PRLE_MASK_OPTS_DEFAULT;
     score.mask.kind = PRLE_MASK_NONE;
     PRLE_TRY(prle_loader_create(&t->loader, t->data->faces, t->data->maps, &opts,

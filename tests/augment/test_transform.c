@@ -1,9 +1,9 @@
 /* test_transform.c - the bench augmentations against the formulas they stand for, and the spread of their draws. */
 #include <math.h>
 
-#include "augment/normalise.h"
 #include "augment/transform.h"
 #include "core/alloc.h"
+#include "core/normalise.h"
 #include "core/rng.h"
 #include "tests/check.h"
 

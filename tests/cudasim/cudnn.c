@@ -275,7 +275,7 @@ static void remember_longs(shadow *s, int name, const json_t *list)
     const size_t n = json_array_size(list);
 
     if (n == 0 || n > MAX_DIMS)
-        sim_fatal("cuDNN: a plan's text has a list of %zu numbers", n);
+        sim_fatal("cuDNN: a list of %zu numbers in a plan's text is not simulated", n);
     for (size_t i = 0; i < n; i++)
         values[i] = json_integer_value(json_array_get(list, i));
     remember(s, name, CUDNN_TYPE_INT64, (int64_t)n, values);

@@ -15,7 +15,7 @@ typedef struct step_fixture {
     prle_learner *learner;
     prle_grad_sum *grad_sum;
     prle_train_step step;
-    float *images;
+    uint8_t *images;
 } step_fixture;
 
 static const uint8_t step_labels[STEP_MAX_BATCH] = {0, 1, 1, 0};
@@ -28,7 +28,9 @@ static inline void step_begin(step_fixture *f, const char *net, const prle_devic
                               prle_comm *device_comm)
 {
     const prle_net_opts opts = {.height = f->pixels, .width = f->pixels, .classes = 2};
-    const prle_plan_opts plan = {.batch = f->batch, .dtype = PRLE_F32, .batch_stats = true, .dropout = true, .param_grads = true};
+    const prle_normaliser pixels = prle_normaliser_make((const float[3]){0.5F, 0.5F, 0.5F}, (const float[3]){0.5F, 0.5F, 0.5F});
+    const prle_plan_opts plan = {
+        .batch = f->batch, .dtype = PRLE_F32, .batch_stats = true, .dropout = true, .param_grads = true, .pixels = &pixels};
     const prle_optim_opts adam = PRLE_OPTIM_OPTS_DEFAULT;
     const prle_learn_opts learn = {.max_batch = f->batch, .clip_norm = 5, .n_pending = PRLE_TRAIN_MAX_PENDING};
 
@@ -76,6 +78,6 @@ static inline void step_queue(step_fixture *f, int i)
     prle_rng rng = prle_rng_make(3, (uint32_t)f->step.comm->rank, (uint64_t)i, PRLE_RNG_TEST);
 
     for (int64_t k = 0; k < n; k++)
-        f->images[k] = (float)prle_rng_range(&rng, -1, 1);
+        f->images[k] = (uint8_t)prle_rng_range(&rng, 0, 256);
     assert_ok(prle_train_step_run(&f->step, f->plan, f->batch, &batch, f->batch * f->step.comm->size, 0, 1e-3));
 }

@@ -80,7 +80,7 @@ static void test_counts(void **state)
     assert_ok(prle_train_step_results(&f.step, results, &n));
     assert_int_equal(n, 8);
     if (gpu_counts(&counts)) {
-        const int64_t image_bytes = 4 * 3 * 32 * 32 * (int64_t)sizeof(float);
+        const int64_t image_bytes = 4 * 3 * 32 * 32;
         assert_int_equal(counts.synchronisations, 1);
         assert_int_equal(counts.graph_launches, 8);
         assert_int_equal(counts.graph_nodes, 8 * (int64_t)cuda->captured_nodes);

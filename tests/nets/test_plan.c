@@ -9,6 +9,7 @@
 #include "nets/optim.h"
 #include "nets/plan.h"
 #include "tests/check.h"
+#include "tests/nets/pixels.h"
 
 enum { BATCH = 3, PIXELS = 64 };
 
@@ -410,6 +411,16 @@ static void test_profile(void **state)
     drop(&f);
 }
 
+static void test_bytes_as_numbers(void **state)
+{
+    (void)state;
+    pixels_check(prle_device_cpu(), "meso4", PRLE_F32);
+    pixels_check(prle_device_cpu(), "meso4", PRLE_F64);
+    pixels_check(prle_device_cpu(), "meso4", PRLE_BF16);
+    pixels_check(prle_device_cpu(), "f3net", PRLE_F32);
+    pixels_check(prle_device_cpu_ref(), "meso4", PRLE_F32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_ready_covers_all), cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_option_errors),    cmocka_unit_test(test_profile),
         cmocka_unit_test(test_adam_closed_form), cmocka_unit_test(test_loss_closed_form),
+        cmocka_unit_test(test_bytes_as_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

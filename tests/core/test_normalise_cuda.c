@@ -1,7 +1,7 @@
-/* test_normalise_cuda.c - bytes to numbers on the GPU against augment/normalise.c: the same bits, channels-last. */
-#include "augment/normalise.h"
-#include "augment/normalise_cuda.h"
+/* test_normalise_cuda.c - bytes to numbers on the GPU against core/normalise.c: the same bits, channels-last. */
 #include "core/alloc.h"
+#include "core/normalise.h"
+#include "core/op/kernels_cuda.h"
 #include "tests/gpu.h"
 
 /* To nearest, ties to even; of finite values. */

@@ -1,7 +1,7 @@
-/* normalise_cuda.cu - see normalise_cuda.h: 16 values a thread and turn. */
+/* normalise_cuda.cu - bytes to numbers on the GPU: 16 values a thread and turn. */
 #include <cuda_bf16.h>
 
-#include "augment/normalise_cuda.h"
+#include "core/op/kernels_cuda.h"
 
 enum { THREADS = 256, GROUP = 16, TURNS = 8, BYTES = 256 };
 

@@ -1,5 +1,5 @@
 /* normalise.c - see normalise.h. */
-#include "augment/normalise.h"
+#include "core/normalise.h"
 
 prle_normaliser prle_normaliser_make(const float mean[3], const float std[3])
 {
