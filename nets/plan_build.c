@@ -191,24 +191,34 @@ static int copy_find(const prle_plan *plan, prle_node node, const prle_layout *l
     return -1;
 }
 
-/* *made: as wanted, or as the device writes it. */
-static prle_status normalise_plan(prle_plan *plan, const prle_layout *wanted, prle_layout *made, plan_step *s)
+/* *made: as wanted, or as the device writes it. The step is the caller's: what is pending is the step that wants it. */
+static prle_status normalise_make(prle_plan *plan, const prle_layout *wanted, prle_layout *made, plan_step *out)
 {
     prle_op_desc desc = {
         .kind = PRLE_OP_NORMALISE, .n_in = 1, .in = {wanted->shape}, .dtype = plan->compute, .memory = plan->memory};
     prle_op_plan *p = NULL;
 
     PRLE_TRY(prle_op_infer(&desc));
-    PRLE_TRY(prle_op_choose(plan->device->impls, &desc, &s->impl));
+    PRLE_TRY(prle_op_choose(plan->device->impls, &desc, &out->impl));
     PRLE_TRY(PRLE_NEW(p, 1));
     p->out = *wanted;
-    const prle_status st = s->impl->plan(&desc, PRLE_PASS_FORWARD, p);
-    if (st == PRLE_OK) {
-        step_planned(plan, s, p);
-        *made = p->out;
-    }
+    const prle_status st = out->impl->plan(&desc, PRLE_PASS_FORWARD, p);
+    out->state = p->state;
+    *made = p->out;
     prle_free(p);
     return st;
+}
+
+static prle_status normalise_push(prle_plan *plan, plan_step *s, const prle_layout *made, int *index)
+{
+    int id = -1;
+
+    PRLE_TRY(buffer_add(plan, made->n_bytes, &id));
+    PRLE_TRY(copy_add(plan, &(copy){.node = s->node, .layout = *made, .buffer = id}, index));
+    s->in[0] = in_buffer(plan->input);
+    s->param[0] = plan->pixel_table;
+    s->out = in_buffer(id);
+    return step_push(plan, s);
 }
 
 /* The index of the copy from which a reorder, if need be, makes what is wanted. */
@@ -216,23 +226,17 @@ static prle_status normalised(prle_plan *plan, prle_node node, const prle_layout
 {
     plan_step s = {.pass = PRLE_PASS_FORWARD, .node = node};
     prle_layout made;
-    int id = -1;
 
     *index = copy_find(plan, node, wanted);
     if (*index >= 0)
         return PRLE_OK;
-    PRLE_TRY(normalise_plan(plan, wanted, &made, &s));
+    PRLE_TRY(normalise_make(plan, wanted, &made, &s));
     *index = copy_find(plan, node, &made);
-    if (*index >= 0) {
-        plan_step_deinit(&plan->pending);
-        return PRLE_OK;
-    }
-    PRLE_TRY(buffer_add(plan, made.n_bytes, &id));
-    PRLE_TRY(copy_add(plan, &(copy){.node = node, .layout = made, .buffer = id}, index));
-    s.in[0] = in_buffer(plan->input);
-    s.param[0] = plan->pixel_table;
-    s.out = in_buffer(id);
-    return step_push(plan, &s);
+    const bool is_there = *index >= 0;
+    const prle_status st = is_there ? PRLE_OK : normalise_push(plan, &s, &made, index);
+    if (is_there || st != PRLE_OK)
+        plan_step_deinit(&s);
+    return st;
 }
 
 static prle_status pixels_begin(prle_plan *plan, const prle_shape *shape)

@@ -292,7 +292,8 @@ static void test_allocation_failures(void **state)
 {
     (void)state;
     const prle_net_opts net_opts = {.height = PIXELS, .width = PIXELS, .classes = 2};
-    const prle_plan_opts opts = {.batch = 2, .dtype = PRLE_F32, .batch_stats = true, .param_grads = true};
+    const prle_normaliser pixels = prle_normaliser_make((const float[3]){0, 0, 0}, (const float[3]){1, 1, 1});
+    const prle_plan_opts opts = {.batch = 2, .dtype = PRLE_F32, .batch_stats = true, .param_grads = true, .pixels = &pixels};
     const int64_t live = prle_alloc_live();
     prle_status st = PRLE_ENOMEM;
     int64_t nth = 1;
