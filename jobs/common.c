@@ -12,6 +12,8 @@ const prle_option prle_common_options[] = {
      .help = "where to compute; auto: on a GPU where one can be used", .group = "Common options"},
     {PRLE_OPTION_AT(prle_common, dtype), .name = "dtype", .words = dtype_words,
      .help = "element type of activations; f64 runs on the plain C reference, the oracle"},
+    {PRLE_OPTION_AT(prle_common, deterministic), .name = "deterministic",
+     .help = "sums in one order only, so that two runs give the same bits; no: cuDNN may choose engines that do not"},
     {PRLE_OPTION_AT(prle_common, threads), .name = "threads", .min = 0, .max = 1024,
      .help = "threads of each rank; 0: as many as the processors it may use"},
     {PRLE_OPTION_AT(prle_common, seed), .name = "seed", .help = "of every random draw"},

@@ -11,6 +11,7 @@
 typedef struct prle_common {
     prle_device_choice device;
     prle_dtype dtype;
+    bool deterministic;
     int threads; /* 0: the processors this rank may use */
     uint64_t seed;
     const char *log_level;
@@ -19,7 +20,7 @@ typedef struct prle_common {
 
 #define PRLE_COMMON_DEFAULT                                                                                                      \
     {                                                                                                                            \
-        .device = PRLE_DEVICE_AUTO, .dtype = PRLE_F32, .seed = 1, .log_level = "info"                                            \
+        .device = PRLE_DEVICE_AUTO, .dtype = PRLE_F32, .deterministic = true, .seed = 1, .log_level = "info"                     \
     }
 
 extern const prle_option prle_common_options[];

@@ -163,13 +163,14 @@ static void gpu_fact_add(void *ctx, const char *key, const char *text) { text_ad
 /* Only when it is asked for: to look costs half a second. */
 static prle_status gpu_add(doctor_report *report, prle_device_choice choice)
 {
+    const prle_device_opts opts = {.choice = choice, .dtype = PRLE_F32, .deterministic = true};
     const prle_device *device = NULL;
 
     if (choice != PRLE_DEVICE_CUDA) {
         text_add(report, "gpu", "name", "not looked for: add --device cuda");
         return PRLE_OK;
     }
-    const prle_status st = prle_device_open(&device, choice, PRLE_F32, 0);
+    const prle_status st = prle_device_open(&device, &opts);
     if (st != PRLE_OK)
         text_add(report, "gpu", "name", prle_error_message());
     prle_device_describe(gpu_fact_add, report);

@@ -141,10 +141,11 @@ static prle_option_spec spec_complete(const prle_command *command, prle_option_p
 /* All ranks compute on GPUs, or none does: their sums would not be of one kind. Rank 0 says so for all. */
 static prle_status device_open(const prle_device **out, const prle_common *common, prle_comm *world)
 {
+    const prle_device_opts opts = {
+        .choice = common->device, .dtype = common->dtype, .ordinal = world->local_rank, .deterministic = common->deterministic};
     int64_t first[2] = {0, 0}; /* of the ranks on the processor, on GPUs: size - the lowest, 0 where there is none */
 
-    PRLE_TRY(
-        prle_comm_agree(world, prle_device_open(out, common->device, common->dtype, world->local_rank), "opening the device"));
+    PRLE_TRY(prle_comm_agree(world, prle_device_open(out, &opts), "opening the device"));
     first[(*out)->host_memory ? 0 : 1] = world->size - world->rank;
     PRLE_TRY(prle_comm_max_i64(world, first, 2, "kind of device"));
     const bool mixed = first[0] > 0 && first[1] > 0;

@@ -83,7 +83,7 @@ static inline int gpu_suite_begin(void **state)
     cudasim_counts counts;
 
     (void)state;
-    const prle_status st = prle_cuda_open(0);
+    const prle_status st = prle_cuda_open(0, true);
     if (st == PRLE_ENOTSUP && !gpu_counts(&counts))
         skip_all(prle_error_message());
     assert_ok(st);

@@ -436,7 +436,6 @@ static prle_status properties_read(int ordinal)
     p->device = ordinal;
     p->n_sm = properties.multiProcessorCount;
     p->arch = 10 * properties.major + properties.minor;
-    p->deterministic = true;
     p->tf32 = tf32 == NULL || strcmp(tf32, "0") != 0;
     PRLE_CHECK(p->arch >= 80, PRLE_ENOTSUP, "%s is of compute capability %d.%d; 8.0 is the least this build serves", p->name,
                properties.major, properties.minor);
@@ -463,11 +462,12 @@ static prle_status parts_make(void)
     return prle_cublas_create(&p->blas, p->compute, p->tf32, gpu.blas_workspace, BLAS_WORKSPACE_BYTES);
 }
 
-prle_status prle_cuda_open(int ordinal)
+prle_status prle_cuda_open(int ordinal, bool deterministic)
 {
     PRLE_CHECK(!gpu.is_open, PRLE_EINVAL, "GPU %d is open already", gpu.pub.device);
     PRLE_TRY(device_find(&ordinal));
     gpu.is_open = true; /* from here on there is something to close */
+    gpu.pub.deterministic = deterministic;
     prle_status st = properties_read(ordinal);
     if (st == PRLE_OK)
         st = parts_make();

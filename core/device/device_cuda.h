@@ -41,8 +41,9 @@ typedef struct prle_cuda {
 /** The process's one GPU. PRLE_ECUDA before prle_cuda_open. Another thread than the opener calls cudaSetDevice(device) first. */
 PRLE_NODISCARD prle_status prle_cuda_get(const prle_cuda **out);
 
-/** Opens GPU number `ordinal` for this process. PRLE_ENOTSUP with one line that says what is missing where there is none. */
-PRLE_NODISCARD prle_status prle_cuda_open(int ordinal);
+/** Opens GPU number `ordinal` for this process; deterministic: as in prle_cuda. PRLE_ENOTSUP with one line that says what is
+ * missing where there is none. */
+PRLE_NODISCARD prle_status prle_cuda_open(int ordinal, bool deterministic);
 void prle_cuda_close(void);
 
 /** While set, whoever waits on the host for the GPU calls it again and again, with the seconds waited so far, and ends with the

@@ -68,7 +68,7 @@ static prle_status load(const char *path, const prle_plugin **out)
     return PRLE_OK;
 }
 
-static prle_status gpu_open(const prle_device **out, int ordinal, bool *usual)
+static prle_status gpu_open(const prle_device **out, const prle_device_opts *opts, bool *usual)
 {
     char path[PATH_MAX];
     const prle_plugin *found = NULL;
@@ -77,22 +77,23 @@ static prle_status gpu_open(const prle_device **out, int ordinal, bool *usual)
     PRLE_TRY(path_find(path));
     PRLE_TRY(look_for_driver(path, usual));
     PRLE_TRY(load(path, &found));
-    PRLE_TRY(found->open(out, ordinal));
+    PRLE_TRY(found->open(out, opts));
     plugin = found;
     return PRLE_OK;
 }
 
-prle_status prle_device_open(const prle_device **out, prle_device_choice choice, prle_dtype dtype, int ordinal)
+prle_status prle_device_open(const prle_device **out, const prle_device_opts *opts)
 {
+    const prle_device_choice choice = opts->choice;
     bool usual = false;
 
-    PRLE_CHECK(choice != PRLE_DEVICE_CUDA || dtype != PRLE_F64, PRLE_EINVAL,
+    PRLE_CHECK(choice != PRLE_DEVICE_CUDA || opts->dtype != PRLE_F64, PRLE_EINVAL,
                "option device = \"cuda\": GPUs compute in f32 and bf16 here, not in f64; use --device cpu");
-    if (choice == PRLE_DEVICE_CPU || dtype == PRLE_F64) {
+    if (choice == PRLE_DEVICE_CPU || opts->dtype == PRLE_F64) {
         *out = prle_device_cpu();
         return PRLE_OK;
     }
-    const prle_status st = gpu_open(out, ordinal, &usual);
+    const prle_status st = gpu_open(out, opts, &usual);
     if (st == PRLE_ENOTSUP && choice == PRLE_DEVICE_AUTO) {
         prle_log(usual ? PRLE_LOG_DEBUG : PRLE_LOG_INFO, "device", "computing on the processor: %s", prle_error_message());
         *out = prle_device_cpu();

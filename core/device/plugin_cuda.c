@@ -7,11 +7,11 @@
 
 extern const prle_plugin prle_cuda_plugin;
 
-static prle_status cuda_open(const prle_device **out, int ordinal)
+static prle_status cuda_open(const prle_device **out, const prle_device_opts *opts)
 {
     const prle_cuda *cuda = NULL;
 
-    PRLE_TRY(prle_cuda_open(ordinal));
+    PRLE_TRY(prle_cuda_open(opts->ordinal, opts->deterministic));
     PRLE_TRY(prle_cuda_get(&cuda));
     prle_log(PRLE_LOG_INFO, "device", "computing on GPU %d, %s", cuda->device, cuda->name);
     *out = prle_cuda_device();

@@ -305,8 +305,8 @@ static bool scratch_fits(search *s, const engine_notes *notes, prle_cudnn_plan *
 
     (void)ask(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &scratch);
     plan->scratch_bytes = (size_t)scratch;
-    snprintf(plan->name, sizeof plan->name, "engine %d%s%s%s", (int)notes->index, notes->tensor_cores ? ", tensor cores" : "",
-             notes->compiled ? ", compiled here" : "", notes->kept ? ", kept" : "");
+    snprintf(plan->name, sizeof plan->name, "engine %d%s%s%s%s", (int)notes->index, notes->tensor_cores ? ", tensor cores" : "",
+             notes->varying ? ", varying sums" : "", notes->compiled ? ", compiled here" : "", notes->kept ? ", kept" : "");
     if (plan->scratch_bytes > s->wishes->most_scratch_bytes)
         snprintf(s->why, sizeof s->why, "engine %d wants %lld MiB of scratch", (int)notes->index, (long long)scratch >> 20);
     return plan->scratch_bytes <= s->wishes->most_scratch_bytes;

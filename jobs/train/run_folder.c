@@ -193,15 +193,25 @@ prle_status prle_run_load(const char *folder, prle_model *model, prle_optim *opt
  * to rounding, what is told. */
 static bool may_differ(const char *option, bool length_matters)
 {
-    static const char *const free_ones[] = {"data",       "run",
-                                            "resume",     "init",
-                                            "maps",       "grad-sum",
-                                            "deadline",   "log-every",
-                                            "eval-batch", "metrics-every",
-                                            "log-level",  "threads",
-                                            "device",     "loader-threads",
-                                            "json",       "preset",
-                                            "config",     "checkpoint-minutes"};
+    static const char *const free_ones[] = {"data",
+                                            "run",
+                                            "resume",
+                                            "init",
+                                            "maps",
+                                            "grad-sum",
+                                            "deadline",
+                                            "log-every",
+                                            "eval-batch",
+                                            "metrics-every",
+                                            "log-level",
+                                            "threads",
+                                            "device",
+                                            "deterministic",
+                                            "loader-threads",
+                                            "json",
+                                            "preset",
+                                            "config",
+                                            "checkpoint-minutes"};
 
     for (size_t i = 0; i < sizeof free_ones / sizeof free_ones[0]; i++)
         if (strcmp(option, free_ones[i]) == 0)

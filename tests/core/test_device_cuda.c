@@ -209,7 +209,7 @@ static void test_errors(void **state)
     const prle_cuda *cuda = NULL;
 
     (void)state;
-    assert_fails(prle_cuda_open(0), PRLE_EINVAL, "open already");
+    assert_fails(prle_cuda_open(0, true), PRLE_EINVAL, "open already");
     assert_fails(device()->alloc((size_t)1 << 45, &much), PRLE_ENOMEM, "do not fit");
     assert_null(much);
     assert_fails(PRLE_CUDA_STATUS(cudaErrorInvalidValue), PRLE_ECUDA, "cudaErrorInvalidValue");
@@ -218,8 +218,8 @@ static void test_errors(void **state)
     prle_cuda_close();
     assert_fails(prle_cuda_get(&cuda), PRLE_ECUDA, "no GPU is open");
     unsetenv("CUDA_VISIBLE_DEVICES"); /* where one GPU is shown, every rank takes that one */
-    assert_fails(prle_cuda_open(99), PRLE_EINVAL, "rank 99 of this machine has no GPU");
-    assert_ok(prle_cuda_open(0));
+    assert_fails(prle_cuda_open(99, true), PRLE_EINVAL, "rank 99 of this machine has no GPU");
+    assert_ok(prle_cuda_open(0, true));
 }
 
 int main(void)

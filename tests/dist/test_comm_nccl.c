@@ -224,7 +224,7 @@ int main(int argc, char **argv)
     cudasim_counts counts;
 
     ranks_begin();
-    const prle_status st = prle_cuda_open(argc > 1 && strcmp(argv[1], "shared") == 0 ? 0 : world->local_rank);
+    const prle_status st = prle_cuda_open(argc > 1 && strcmp(argv[1], "shared") == 0 ? 0 : world->local_rank, true);
     if (st != PRLE_OK)
         fprintf(stderr, "%s\n", prle_error_message());
     if (prle_comm_agree(world, st, "GPU") != PRLE_OK) {

@@ -69,7 +69,7 @@ int main(void)
     cudasim_counts counts;
 
     ranks_begin();
-    if (prle_comm_agree(world, prle_cuda_open(world->local_rank), "GPU") != PRLE_OK) {
+    if (prle_comm_agree(world, prle_cuda_open(world->local_rank, true), "GPU") != PRLE_OK) {
         fprintf(stderr, "%s\n", prle_error_message());
         prle_cuda_close();
         return prle_dist_end(world, gpu_counts(&counts) ? 1 : 77); /* skipped where there are not enough */
