@@ -23,7 +23,7 @@ static void loss_is_weighted(const double class_weight[2], const double image_we
     step_begin(&f, "meso4", prle_device_cpu(), prle_comm_self(), prle_comm_self());
     memcpy(f.step.class_weight, class_weight, sizeof f.step.class_weight);
     for (int64_t k = 0; k < f.batch * 3 * f.pixels * f.pixels; k++)
-        f.images[k] = (float)prle_rng_range(&rng, -1, 1);
+        f.images[k] = (uint8_t)prle_rng_range(&rng, 0, 256);
     const prle_batch batch = {.n = f.batch,
                               .images = f.images,
                               .labels = step_labels,

@@ -415,11 +415,15 @@ static void test_profile(void **state)
 static void test_bytes_as_numbers(void **state)
 {
     (void)state;
-    pixels_check(prle_device_cpu(), "meso4", PRLE_F32);
-    pixels_check(prle_device_cpu(), "meso4", PRLE_F64);
-    pixels_check(prle_device_cpu(), "meso4", PRLE_BF16);
-    pixels_check(prle_device_cpu(), "f3net", PRLE_F32);
-    pixels_check(prle_device_cpu_ref(), "meso4", PRLE_F32);
+    pixels_check(prle_device_cpu(), "meso4", PRLE_F32, true);
+    pixels_check(prle_device_cpu(), "meso4", PRLE_F64, true);
+    pixels_check(prle_device_cpu(), "meso4", PRLE_BF16, true);
+    pixels_check(prle_device_cpu(), "f3net", PRLE_F32, true);
+    pixels_check(prle_device_cpu_ref(), "meso4", PRLE_F32, true);
+    prle_device small = *prle_device_cpu(); /* image by image, at the beginning */
+    small.cache_bytes = 60000;
+    pixels_check(&small, "meso4", PRLE_F32, false);
+    pixels_check(&small, "f3net", PRLE_F32, false);
 }
 
 int main(void)
