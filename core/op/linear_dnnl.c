@@ -1,5 +1,6 @@
-/* linear_dnnl.c - the fully connected layer by oneDNN: one matrix product on plain layouts. In bfloat16 the output is f32 all the
- * same: logits are what a loss is computed from. */
+/* linear_dnnl.c - the fully connected layer by oneDNN: one matrix product, in training on plain layouts, which all passes share
+ * ("gemm"). In inference weights lie as oneDNN likes ("brgemm"): VGG's 400 MB are read at the memory's speed then, not at a tenth
+ * of it. In bfloat16 the output is f32 all the same: logits are what a loss is computed from. */
 #include "core/op/impls.h"
 #include "core/op/util_dnnl.h"
 
@@ -55,14 +56,16 @@ out:
 
 static prle_status create(const prle_op_desc *desc, prle_op_pass pass, const prle_op_plan *plan, dnnl_primitive_desc_t *out)
 {
+    const dnnl_dims_t weights = {desc->param[0].dim[0], desc->param[0].dim[1]};
     geometry g;
 
-    (void)plan;
     if (pass != PRLE_PASS_FORWARD) {
         PRLE_TRY(create_gradient(desc, pass, out));
         return PRLE_OK;
     }
     PRLE_TRY(describe(desc, PRLE_F32, desc->memory, &g));
+    if (!plan->training)
+        PRLE_TRY(prle_dnnl_md_any(desc->memory, 2, weights, &g.weights));
     PRLE_TRY(create_forward(&g, out));
     return PRLE_OK;
 }
@@ -74,7 +77,7 @@ static prle_status bind(const prle_op_desc *desc, prle_op_pass pass, prle_dnnl_c
     switch (pass) {
     case PRLE_PASS_FORWARD:
         PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_SRC, PRLE_DNNL_AT(in[0])));
-        PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_WEIGHTS, PRLE_DNNL_AT(param[0])));
+        PRLE_TRY(prle_dnnl_call_bind_layout(call, DNNL_ARG_WEIGHTS, PRLE_DNNL_AT(param[0]), &desc->param[0], &plan->param[0]));
         PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_DST, PRLE_DNNL_AT(out)));
         if (bias)
             PRLE_TRY(prle_dnnl_call_bind(call, DNNL_ARG_BIAS, PRLE_DNNL_AT(param[1])));
