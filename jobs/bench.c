@@ -44,8 +44,7 @@ static const prle_option options[] = {
      .help =
          "train: whole steps (forward, loss, backward, Adam); infer: logits; cam: Grad-CAM maps; fuse: primary regions; loader: "
          "CPU time of loading and masking an image; ops: where the time of a training step, or with --infer of logits, goes"},
-    {PRLE_OPTION_AT(bench_args, nets), .name = "net", .value = "NET",
-     .help = "networks to measure, by the names of `prle train`"},
+    {PRLE_OPTION_AT(bench_args, nets), .name = "net", .words = prle_net_words, .value = "NET", .help = "networks to measure"},
     {PRLE_OPTION_AT(bench_args, bench.size), .name = "size", .min = 32, .max = 1024, .unit = "px",
      .help = "height and width of the input"},
     {PRLE_OPTION_AT(bench_args, bench.batch), .name = "batch", .letter = 'b', .min = 1, .max = 4096, .unit = "images",
@@ -65,7 +64,7 @@ static const prle_option options[] = {
      .help = "loader: a face store of your own, by default one made up"},
     {PRLE_OPTION_AT(bench_args, bench.maps), .name = "maps", .letter = 'm', .value = "FILE", .help = "loader: its maps"},
 
-    {PRLE_OPTION_AT(bench_args, model), .name = "model", .value = "NET", .group = "Model card",
+    {PRLE_OPTION_AT(bench_args, model), .name = "model", .words = prle_net_words, .value = "NET", .group = "Model card",
      .help = "no suites, but what this network costs: parameters, multiply-accumulates, activation memory, images/s"},
     {PRLE_OPTION_AT(bench_args, logits), .name = "logits", .min = 1, .max = 100000, .help = "outputs that the card counts with"},
     PRLE_OPTION_END,
@@ -337,8 +336,8 @@ const prle_command prle_command_bench = {
              "Runs one part at a time on made-up data and shows the median of several rounds beside the lowest and the highest: "
              "where these lie far apart, something else was running. --ceiling shows what the convolutions alone would allow. "
              "ops splits a training step (--infer: the computing of logits) by operator: bytes are what must be moved at least, "
-             "so GB/s near the memory's mean that "
-             "memory bounds it, and GFLOP/s near the ceiling's that arithmetic does. docs/performance.md reads such tables.",
+             "so GB/s near the memory's mean that memory bounds it, and GFLOP/s near the ceiling's that arithmetic does. "
+             "docs/performance.md reads such tables.",
          .examples = "prle bench\n"
                      "prle bench train infer --net resnet50 --dtypes bf16 --ceiling\n"
                      "prle bench ops --net xception --dtype f32 --nodes\n"

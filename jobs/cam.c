@@ -126,11 +126,10 @@ extern const prle_command prle_command_cam;
 const prle_command prle_command_cam = {
     .spec = {.command = "cam",
              .summary = "make a detector's attention maps of a face store",
-             .description = "Explains what a trained detector looks at: one map per image at the network's native size, in units "
-                            "of 64 images that are "
-                            "committed one by one and shared over the ranks of mpirun or srun. Kill it at any time and run it "
-                            "again, with any number of "
-                            "ranks: it does what is missing, and the result is the same.",
+             .description = "Explains what a trained detector looks at: one map per image at the network's native size, in "
+                            "units of 64 images that are committed one by one and shared over the ranks of mpirun or srun. Kill "
+                            "it at any time and run it again, with any number of ranks: it does what is missing, and the result "
+                            "is the same.",
              .examples = "prle cam --model runs/zoo/xception --data faces.h5 -o cams/\n"
                          "prle cam --model runs/zoo/xception --data faces.h5 -o layercams/ --method layercam --node block12.add\n"
                          "mpirun --bind-to none -n 2 prle cam --model runs/zoo/resnet50 --data faces.h5 -o cams/ --split any",

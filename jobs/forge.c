@@ -174,12 +174,9 @@ const prle_command prle_command_forge = {
          .description =
              "Aligns each face, makes real and forged videos of it with the same history of resampling and JPEG, and writes "
              "manipulation masks and landmarks beside them. swap and paste put another face in (FaceSwap, Deepfakes), reenact "
-             "warps "
-             "the face to another expression (Face2Face), mouth replaces the lower face (NeuralTextures), blend mixes two "
-             "identities "
-             "(FaceShifter). Identities never cross splits; donors come from the same split. The same seed gives the same bytes. "
-             "A "
-             "run that was killed goes on where it was. Use photographs of people who consented.",
+             "warps the face to another expression (Face2Face), mouth replaces the lower face (NeuralTextures), blend mixes two "
+             "identities (FaceShifter). Identities never cross splits; donors come from the same split. The same seed gives the "
+             "same bytes. A run that was killed goes on where it was. Use photographs of people who consented.",
          .examples =
              "prle forge photos/ -o forged/\nprle forge photos/ -o forged/ --methods swap,blend --size 128 --frames 8 --check",
          .parts = (const prle_option_part[]){{.options = options}, {0}}},

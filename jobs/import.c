@@ -29,7 +29,7 @@ typedef struct import_args {
 static const prle_option options[] = {
     {PRLE_OPTION_AT(import_args, file), .name = "file", .value = "FILE", .positional = true, .required = true,
      .help = "a .safetensors file, or one of torch.save: .pth, .pt, .bin"},
-    {PRLE_OPTION_AT(import_args, net), .name = "net", .value = "NET",
+    {PRLE_OPTION_AT(import_args, net), .name = "net", .words = prle_net_words, .value = "NET",
      .help = "the network that it is for; not given: only says what is in the file"},
     {PRLE_OPTION_AT(import_args, out), .name = "out", .letter = 'o', .value = "FILE",
      .help = "where the model goes (HDF5), for --init and --model; not given: only says what would become of each tensor"},
@@ -339,17 +339,16 @@ const prle_command prle_command_import = {
         {.command = "import",
          .summary = "weights of PyTorch, timm and others, for our networks",
          .description =
-             "Reads a file of weights (safetensors, or PyTorch's in both containers; half precision, views, training checkpoints "
-             "and "
-             "pickled modules too), finds the network's tensors in it by name, whatever stands before them (state_dict, model, "
-             "module, ...), and says of each what became of it: loaded, converted (another type; 1 x 1 convolutions kept as "
-             "matrices; an image stem spread over F3-Net's channels), missing, unexpected. Known names: Cadene's and "
-             "FaceForensics++'s xception; torchvision's resnet50 and vgg; timm's; lukemelas' efficientnet_b4; DeepfakeBench's. A "
-             "last layer for another number of classes is left out, the model's begins at random. The model goes to `prle train "
-             "--init`, or, where the file is a whole detector, to cam, eval and predict as --model. No code in the file is run. "
-             "Mind what a file does not tell: how pixels were normalised (--norm), that class 1 is fake, the padding of "
-             "EfficientNets (three networks here), and the stride of resnet50, which is torchvision's (in the 3 x 3 "
-             "convolution).",
+             "Reads a file of weights (safetensors, or PyTorch's in both containers; half precision, views, training "
+             "checkpoints and pickled modules too), finds the network's tensors in it by name, whatever stands before them "
+             "(state_dict, model, module, ...), and says of each what became of it: loaded, converted (another type; 1 x 1 "
+             "convolutions kept as matrices; an image stem spread over F3-Net's channels), missing, unexpected. Known names: "
+             "Cadene's and FaceForensics++'s xception; torchvision's resnet50 and vgg; timm's; lukemelas' efficientnet_b4; "
+             "DeepfakeBench's. A last layer for another number of classes is left out, the model's begins at random. The model "
+             "goes to `prle train --init`, or, where the file is a whole detector, to cam, eval and predict as --model. No code "
+             "in the file is run. Mind what a file does not tell: how pixels were normalised (--norm), that class 1 is fake, "
+             "the padding of EfficientNets (three networks here), and the stride of resnet50, which is torchvision's (in the 3 "
+             "x 3 convolution).",
          .examples = "prle import xception-b5690688.pth\n"
                      "prle import xception-b5690688.pth --net xception -o xception.h5\n"
                      "prle train --net xception --init xception.h5 --data faces.h5 --run runs/a\n"

@@ -549,11 +549,10 @@ const prle_command prle_command_inspect = {
         {.command = "inspect",
          .summary = "what is in an HDF5 file of prle",
          .description =
-             "Shows schema, attributes and datasets of any of our files; of a face store also its methods, splits and "
-             "videos, of maps how much of the images they cover. Every index is checked on the way. With --faces, of fused "
-             "maps by method: the share of the image they cover (region) and that the forgery changed, how much of the region "
-             "lies inside of what was changed, how much of that it covers, and how many times more than chance (lift); and how "
-             "well "
+             "Shows schema, attributes and datasets of any of our files; of a face store also its methods, splits and videos, "
+             "of maps how much of the images they cover. Every index is checked on the way. With --faces, of fused maps by "
+             "method: the share of the image they cover (region) and that the forgery changed, how much of the region lies "
+             "inside of what was changed, how much of that it covers, and how many times more than chance (lift); and how well "
              "the maps alone tell fakes from reals (leak_auc, 0.5: not at all): detectors learn to read masks that do.",
          .examples = "prle inspect faces.h5\nprle inspect maps.h5 --verify --json\nprle inspect maps.h5 --faces faces.h5",
          .parts = (const prle_option_part[]){{.options = options}, {0}}},

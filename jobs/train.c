@@ -10,25 +10,27 @@
 #include "jobs/train/step.h"
 #include "jobs/train/trainer.h"
 
+typedef enum loss { LOSS_BCE, LOSS_CE } loss;
+
 typedef struct train_args {
     prle_common common;
-    prle_train_opts train;
+    prle_train_opts train; /* its classes follow from loss */
+    loss loss;
     const char *data, *maps;
     prle_strings methods;
     double deadline;
 } train_args;
 
-static const char *const classes_words[] = {"bce", "ce", NULL}; /* 1 or 2 logits, see run */
+static const char *const loss_words[] = {[LOSS_BCE] = "bce", [LOSS_CE] = "ce", NULL};
 static const char *const optim_words[] = {
     [PRLE_OPTIM_ADAM] = "adam", [PRLE_OPTIM_ADAMW] = "adamw", [PRLE_OPTIM_SGD] = "sgd", NULL};
 
 static const prle_option options[] = {
-    {PRLE_OPTION_AT(train_args, train.net), .name = "net", .value = "NET",
-     .help = "network: xception, resnet50, efficientnet_b4 (_same, _symmetric), vgg16, vgg19 (_bn), f3net (_both), meso4"},
+    {PRLE_OPTION_AT(train_args, train.net), .name = "net", .words = prle_net_words, .value = "NET", .help = "network"},
     {PRLE_OPTION_AT(train_args, data), .name = "data", .letter = 'd', .value = "FILE", .required = true,
      .help = "face store made by `prle pack`"},
     {PRLE_OPTION_AT(train_args, train.run), .name = "run", .letter = 'r', .value = "DIR", .required = true,
-     .help = "run folder: config.yaml, log.jsonl, last.h5, best.h5"},
+     .help = "run folder: config.yaml, log.jsonl, last.h5, previous.h5, best.h5"},
     {PRLE_OPTION_AT(train_args, train.resume), .name = "resume",
      .help = "go on with the run that is in the folder; begin it when there is none"},
     {PRLE_OPTION_AT(train_args, train.init), .name = "init", .value = "MODEL",
@@ -55,7 +57,7 @@ static const prle_option options[] = {
 
     {PRLE_OPTION_AT(train_args, train.size), .name = "size", .min = 32, .max = 1024, .unit = "px",
      .help = "height and width of the network's input", .group = "Training"},
-    {PRLE_OPTION_AT(train_args, train.classes), .name = "loss", .words = classes_words,
+    {PRLE_OPTION_AT(train_args, loss), .name = "loss", .words = loss_words,
      .help = "cross-entropy on two logits, or binary on one"},
     {PRLE_OPTION_AT(train_args, train.batch), .name = "batch", .letter = 'b', .min = 1, .max = 65536, .unit = "images",
      .help = "of a step over all ranks"},
@@ -179,7 +181,7 @@ static prle_status run(void *args, const prle_job *job)
     prle_train_data data;
     char *config = NULL;
 
-    opts.classes = a->train.classes + 1; /* the word's place in the list */
+    opts.classes = a->loss == LOSS_CE ? 2 : 1;
     PRLE_CHECK(a->maps != NULL || (opts.mask.kind != PRLE_MASK_PRIMARY && opts.mask.kind != PRLE_MASK_FIXED), PRLE_EINVAL,
                "--mask %s needs --maps FILE (made by `prle fuse`)", prle_mask_kind_words[opts.mask.kind]);
     PRLE_TRY_OUT(prle_watchdog_begin(job->world, a->deadline));
@@ -209,9 +211,9 @@ out:
 
 static const train_args defaults = {
     .common = PRLE_COMMON_DEFAULT,
+    .loss = LOSS_CE,
     .train = {.net = "xception",
               .size = 256,
-              .classes = 1,
               .batch = 32,
               .epochs = 10,
               .optim = {.kind = PRLE_OPTIM_ADAM, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .momentum = 0.9, .head_lr_factor = 1},
@@ -229,11 +231,9 @@ const prle_command prle_command_train = {
              .summary = "train a detector, with or without masks",
              .description =
                  "Trains one network to tell real faces from forged ones, data-parallel over all ranks of mpirun or srun. With "
-                 "--mask primary "
-                 "and the maps of `prle fuse`, a random share of each image's primary regions is hidden, afresh for every image "
-                 "and epoch. "
-                 "The best model by validation AUC is kept in best.h5; a killed run goes on with --resume to the same bits. "
-                 "SIGUSR1 writes a checkpoint and exits with 75.",
+                 "--mask primary and the maps of `prle fuse`, a random share of each image's primary regions is hidden, afresh "
+                 "for every image and epoch. The best model by validation AUC is kept in best.h5; a killed run goes on with "
+                 "--resume to the same bits. SIGUSR1 writes a checkpoint and exits with 75.",
              .examples = "prle train --net resnet50 --data faces.h5 --run runs/plain\n"
                          "mpirun --bind-to none -n 2 prle train --preset paper --data faces.h5 --mask primary --maps maps.h5 "
                          "--run runs/prle",

@@ -429,7 +429,7 @@ prle_status prle_import_guess(const char **net, int64_t *n_found, int64_t *n, co
     vote best = {0};
 
     *n_found = *n = 0;
-    for (int i = 0; (name = prle_net_name(i)) != NULL; i++) {
+    for (int i = 0; (name = prle_net_words[i]) != NULL; i++) {
         const int64_t before = best.n;
         PRLE_TRY_OUT(prle_net_build(&graph, name, &PRLE_NET_OPTS_DEFAULT));
         PRLE_TRY_OUT(vote_all(&best, archive, graph));

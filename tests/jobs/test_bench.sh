@@ -24,8 +24,8 @@ refuses() {
 }
 
 refuses '"trian".*(train|did you mean)' trian
-refuses 'network "resnet51" is unknown' --net resnet51
-refuses 'network "resnet51" is unknown' --model resnet51
+refuses 'resnet51.*did you mean resnet50' --net resnet51
+refuses 'resnet51.*did you mean resnet50' --model resnet51
 refuses 'one of f32, f64, bf16' --dtypes f16
 refuses '--maps x.h5 needs' loader --maps x.h5
 refuses 'rounds = "0"' --rounds 0

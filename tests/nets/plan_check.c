@@ -164,9 +164,9 @@ static prle_status run(char **arguments, int *failed)
 
     PRLE_TRY_OUT(PRLE_NEW(all, 1));
     for (int k = 0; k < sizes.n; k++)
-        for (int i = 0; prle_net_name(i) != NULL; i++)
-            if (lists(&nets, prle_net_name(i)))
-                PRLE_TRY_OUT(collect(all, prle_net_name(i), strtoll(sizes.item[k], NULL, 10)));
+        for (int i = 0; prle_net_words[i] != NULL; i++)
+            if (lists(&nets, prle_net_words[i]))
+                PRLE_TRY_OUT(collect(all, prle_net_words[i], strtoll(sizes.item[k], NULL, 10)));
     PRLE_CHECK_OUT(all->n > 0, PRLE_EINVAL, "no network is called \"%s\"", arguments[3]);
     printf("%d distinct convolutions, batch %d; scratch at most %d MiB\n", all->n, BATCH, PRLE_CONV2D_MOST_SCRATCH >> 20);
     printf("%-14s %-5s %-8s %6s %8s %8s %6s %10s %8s\n", "device", "type", "pass", "plans", "tensor", "compiled", "kept", "MiB",

@@ -288,25 +288,25 @@ static bool is_wanted(const char *net, const char *usual)
 static void test_frozen(void **state)
 {
     (void)state;
-    for (int i = 0; prle_net_name(i) != NULL; i++)
-        if (is_wanted(prle_net_name(i), "xception,resnet50,efficientnet_b4,f3net,vgg16,meso4"))
-            f32_check(prle_net_name(i), false);
+    for (int i = 0; prle_net_words[i] != NULL; i++)
+        if (is_wanted(prle_net_words[i], "xception,resnet50,efficientnet_b4,f3net,vgg16,meso4"))
+            f32_check(prle_net_words[i], false);
 }
 
 static void test_training(void **state)
 {
     (void)state;
-    for (int i = 0; prle_net_name(i) != NULL; i++)
-        if (is_wanted(prle_net_name(i), "xception,resnet50,efficientnet_b4,f3net,meso4"))
-            f32_check(prle_net_name(i), true);
+    for (int i = 0; prle_net_words[i] != NULL; i++)
+        if (is_wanted(prle_net_words[i], "xception,resnet50,efficientnet_b4,f3net,meso4"))
+            f32_check(prle_net_words[i], true);
 }
 
 static void test_bf16(void **state)
 {
     (void)state;
-    for (int i = 0; prle_net_name(i) != NULL; i++)
-        if (is_wanted(prle_net_name(i), "xception,meso4"))
-            bf16_check(prle_net_name(i));
+    for (int i = 0; prle_net_words[i] != NULL; i++)
+        if (is_wanted(prle_net_words[i], "xception,meso4"))
+            bf16_check(prle_net_words[i]);
 }
 
 int main(void)
