@@ -1,15 +1,7 @@
 /* card.c - see card.h. */
 #include "nets/card.h"
 
-#include <string.h>
-
 #include "core/op/cost.h"
-
-/* Of the public implementations, the Xceptions (F3-Net is built on one) pool by a function call. */
-static bool pools_by_module(const prle_graph *g)
-{
-    return strncmp(g->name, "xception", 8) != 0 && strncmp(g->name, "f3net", 5) != 0;
-}
 
 static double macs_paper(const prle_graph *g, const prle_op_desc *desc)
 {
@@ -17,7 +9,7 @@ static double macs_paper(const prle_graph *g, const prle_op_desc *desc)
 
     if (desc->kind == PRLE_OP_BATCH_NORM)
         return 4 * n_out;
-    if (desc->kind == PRLE_OP_POOL && desc->u.pool.global && !desc->u.pool.keep_dims && pools_by_module(g))
+    if (desc->kind == PRLE_OP_POOL && desc->u.pool.global && !desc->u.pool.keep_dims && !g->pools_by_call)
         return n_out * (double)(desc->in[0].dim[2] * desc->in[0].dim[3] + 1);
     return desc->kind == PRLE_OP_CONV2D || desc->kind == PRLE_OP_LINEAR ? prle_op_macs(desc) : 0; /* functions, not modules */
 }

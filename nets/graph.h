@@ -77,6 +77,7 @@ typedef struct prle_graph {
     int64_t n_weights, n_stats, n_counters; /* elements of each buffer */
     prle_node output;                       /* logits [1, classes] */
     prle_node cam;                          /* the default node of class activation maps */
+    bool pools_by_call;                     /* of the public implementation: by a function, not a module: card.h */
     prle_status status;                     /* the first error of a builder call; the calls after it do nothing */
 } prle_graph;
 

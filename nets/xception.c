@@ -70,6 +70,7 @@ prle_node prle_xception_features(prle_graph *g, prle_node x, int64_t first_strid
 {
     char block[PRLE_NAME_BYTES];
 
+    g->pools_by_call = true;
     x = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = 32, .kernel = 3, .stride = first_stride});
     x = prle_graph_batch_norm(g, x, "bn1", (prle_bn_opts){0});
     x = prle_graph_relu(g, x, "act1");

@@ -1,5 +1,6 @@
 /* test_nets.c - parameter counts, initial values, and what a network refuses. */
 #include <math.h>
+#include <unistd.h>
 
 #include "nets/model.h"
 #include "tests/check.h"
@@ -13,23 +14,51 @@ static void count_is(const char *net, prle_net_opts opts, int64_t weights)
     prle_graph_destroy(g);
 }
 
+/* Parameters of two logits, at 256 pixels. */
+static const struct {
+    const char *net;
+    int64_t weights;
+} counts[] = {
+    {"resnet50", 23512130},
+    {"xception", 20811050},
+    {"efficientnet_b4", 17552202},
+    {"efficientnet_b4_same", 17552202},
+    {"efficientnet_b4_symmetric", 17552202},
+    {"meso4", 27898},
+    {"vgg16", 134268738},
+    {"vgg16_bn", 134277186},
+    {"vgg19", 139578434},
+    {"vgg19_bn", 139589442},
+    {"f3net", 21075786},
+    {"f3net_both", 41888298},
+};
+enum { N_COUNTS = sizeof counts / sizeof *counts };
+
+/* Every network has a count above and PyTorch's numbers. */
+static void test_none_forgotten(void **state)
+{
+    (void)state;
+    for (int i = 0; prle_net_words[i] != NULL; i++) {
+        char golden[128];
+        int k = 0;
+
+        while (k < N_COUNTS && strcmp(counts[k].net, prle_net_words[i]) != 0)
+            k++;
+        if (k == N_COUNTS)
+            fail_msg("%s: how many parameters has it?", prle_net_words[i]);
+        snprintf(golden, sizeof golden, "tests/golden/%s.txt", prle_net_words[i]);
+        if (access(golden, R_OK) != 0)
+            fail_msg("%s is not here: CASES of tests/golden/make.py", golden);
+    }
+}
+
 static void test_parameter_counts(void **state)
 {
     (void)state;
     prle_net_opts opts = PRLE_NET_OPTS_DEFAULT;
 
-    count_is("resnet50", opts, 23512130);
-    count_is("xception", opts, 20811050);
-    count_is("efficientnet_b4", opts, 17552202);
-    count_is("efficientnet_b4_same", opts, 17552202);
-    count_is("efficientnet_b4_symmetric", opts, 17552202);
-    count_is("meso4", opts, 27898);
-    count_is("vgg16", opts, 134268738);
-    count_is("vgg16_bn", opts, 134277186);
-    count_is("vgg19", opts, 139578434);
-    count_is("vgg19_bn", opts, 139589442);
-    count_is("f3net", opts, 21075786);
-    count_is("f3net_both", opts, 41888298);
+    for (int i = 0; i < N_COUNTS; i++)
+        count_is(counts[i].net, opts, counts[i].weights);
     count_is("f3net", (prle_net_opts){.height = 299, .width = 299, .classes = 2}, 21171246);
     opts.classes = 1;
     count_is("resnet50", opts, 23510081);
@@ -65,7 +94,8 @@ static void pads_are(const char *net, int64_t size, const char *conv, int64_t be
     prle_graph_destroy(g);
 }
 
-/* The five strided convolutions; facts/backbones.md 3.2. */
+/* The five strided convolutions, computed by hand from lukemelas' static padding for 380 px, TensorFlow's SAME, and (k - 1) / 2.
+ */
 static void test_efficientnet_padding(void **state)
 {
     (void)state;
@@ -117,7 +147,8 @@ static void constant_is(const prle_graph *g, const char *name, int64_t count, in
     assert_true(fabs(sum) <= 1e-9);
 }
 
-/* What F3-Net's checkpoints hold beside parameters: 393,216 values at 256 in FAD (facts/backbones.md 3.4), fc not counted. */
+/* What F3-Net's checkpoints hold beside parameters: 393,216 values at 256 in FAD (github.com/yyk-wew/F3Net), fc not
+ * counted. */
 static void test_f3net_constants(void **state)
 {
     (void)state;
@@ -190,8 +221,8 @@ static void test_init(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parameter_counts), cmocka_unit_test(test_f3net_constants),
-                                       cmocka_unit_test(test_efficientnet_padding), cmocka_unit_test(test_errors),
-                                       cmocka_unit_test(test_init)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_none_forgotten),  cmocka_unit_test(test_parameter_counts),
+                                       cmocka_unit_test(test_f3net_constants), cmocka_unit_test(test_efficientnet_padding),
+                                       cmocka_unit_test(test_errors),          cmocka_unit_test(test_init)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,8 +60,9 @@ static double loss_of(fixture *f)
     return prle_loss(prle_plan_output(f->plan), BATCH, 2, f->model->dtype, labels, NULL, 1.0 / BATCH, prle_plan_seed(f->plan));
 }
 
-/* One weight of every segment: central differences against the plan's gradient. meso4 has every kind of node but the sum; the big
- * networks are checked against PyTorch (test_parity.c), since their many relus give differences kinks. */
+/* One weight of every segment: central differences against the plan's gradient. Of meso4, of convolutions, batch norms,
+ * relus, pools, dropouts and linear layers; every operator alone: tests/core/test_op_gradients.c; the big networks are checked
+ * against PyTorch (test_parity_*.c), since their many relus give differences kinks. */
 static void gradient_check(const char *net, bool batch_stats, bool dropout)
 {
     fixture f = make(net, prle_device_cpu(),
@@ -191,12 +192,8 @@ static void inference_agrees(const char *net)
 static void test_inference(void **state)
 {
     (void)state;
-    inference_agrees("meso4");
-    inference_agrees("resnet50");
-    inference_agrees("xception");
-    inference_agrees("efficientnet_b4");
-    inference_agrees("efficientnet_b4_same");
-    inference_agrees("efficientnet_b4_symmetric");
+    for (int i = 0; prle_net_words[i] != NULL; i++)
+        inference_agrees(prle_net_words[i]);
 }
 
 /* Kept values are those of the whole batch, wherever slices begin and end: on the way from one to the next, inside of a stretch
@@ -272,11 +269,9 @@ static prle_status on_ready(void *ctx, int64_t offset, int64_t n)
 static void test_ready_covers_all(void **state)
 {
     (void)state;
-    const char *nets[] = {"meso4", "resnet50", "xception", "efficientnet_b4", "f3net_both"};
-
-    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
-        fixture f =
-            make(nets[i], prle_device_cpu(), (prle_plan_opts){.dtype = PRLE_F32, .batch_stats = true, .param_grads = true});
+    for (int i = 0; prle_net_words[i] != NULL; i++) {
+        fixture f = make(prle_net_words[i], prle_device_cpu(),
+                         (prle_plan_opts){.dtype = PRLE_F32, .batch_stats = true, .param_grads = true});
         ready_log log = {0, -1, 0};
 
         loss_of(&f);
