@@ -538,13 +538,11 @@ static prle_status weights_steps(prle_plan *plan, const plan_group *gr, prle_op_
     return dparams_collect(plan, gr, p, &s);
 }
 
-/* Its parameters' gradients are a pass of their own; every other operator's come with its input's. */
-static bool has_weights_pass(const plan_group *gr) { return gr->desc.kind == PRLE_OP_CONV2D || gr->desc.kind == PRLE_OP_LINEAR; }
-
 static prle_status backward_steps(prle_plan *plan, const plan_group *gr, prle_op_plan *p)
 {
     const prle_graph_node *node = &plan->model->graph->node[gr->first];
-    const bool norm = gr->desc.kind == PRLE_OP_BATCH_NORM, dparams = !has_weights_pass(gr) && plan->opts.param_grads;
+    const bool norm = gr->desc.kind == PRLE_OP_BATCH_NORM;
+    const bool dparams = !prle_op_has_weights_pass(gr->desc.kind) && plan->opts.param_grads;
     int din[PRLE_OP_MAX_IN] = {-1, -1, -1, -1}, dout = -1;
     plan_step s;
 
@@ -585,9 +583,9 @@ static prle_status backward_of_group(prle_plan *plan, const plan_group *gr, prle
 {
     const bool dparams = gr->desc.n_params > 0 && plan->opts.param_grads;
 
-    if (has_weights_pass(gr) && dparams)
+    if (prle_op_has_weights_pass(gr->desc.kind) && dparams)
         PRLE_TRY(weights_steps(plan, gr, p));
-    if (input_carries(plan, gr) || (!has_weights_pass(gr) && dparams))
+    if (input_carries(plan, gr) || (!prle_op_has_weights_pass(gr->desc.kind) && dparams))
         PRLE_TRY(backward_steps(plan, gr, p));
     return PRLE_OK;
 }

@@ -50,17 +50,18 @@ typedef enum prle_op_kind {
     PRLE_OP_LOCAL_SPECTRUM,
     PRLE_OP_REORDER,
     PRLE_OP_NORMALISE,
-    PRLE_OP_N_KINDS
+    PRLE_OP_N_KINDS /* to add one: README.md here */
 } prle_op_kind;
 
-/** What of an operator is computed. WEIGHTS exists for CONV2D and LINEAR; other operators' parameter gradients come with
- * BACKWARD. */
+/** What of an operator is computed. */
 typedef enum prle_op_pass {
     PRLE_PASS_FORWARD,
     PRLE_PASS_BACKWARD, /* gradients of the inputs */
-    PRLE_PASS_WEIGHTS,  /* gradients of the parameters */
+    PRLE_PASS_WEIGHTS,  /* gradients of the parameters: CONV2D, LINEAR; those of other operators come with BACKWARD */
     PRLE_N_PASSES
 } prle_op_pass;
+
+static inline bool prle_op_has_weights_pass(prle_op_kind kind) { return kind == PRLE_OP_CONV2D || kind == PRLE_OP_LINEAR; }
 
 enum { PRLE_OP_MAX_IN = 4, PRLE_OP_MAX_PARAMS = 6, PRLE_LAYOUT_VENDOR_BYTES = 1024 };
 

@@ -536,8 +536,8 @@ static void conv2d_check(int i)
     assert_int_equal(prle_alloc_live(), one + 1); /* its state */
     impl->destroy(second.state);
     node_check(&n);
-    conv_fused_check(&conv_cases[i], (prle_act)(i % 5), true);
-    conv_fused_check(&conv_cases[i], (prle_act)((i + 1) % 5), i % 3 == 0);
+    conv_fused_check(&conv_cases[i], (prle_act)(i % PRLE_N_ACTS), true);
+    conv_fused_check(&conv_cases[i], (prle_act)((i + 1) % PRLE_N_ACTS), i % 3 == 0);
     impl->destroy(held.state);
     assert_int_equal(prle_alloc_live(), live);
 }
@@ -1085,6 +1085,18 @@ static void test_refusals(void **state)
     assert_fails(prle_op_choose(prle_cuda_impls, &desc, &impl), PRLE_ENOTSUP, "255");
 }
 
+static void test_none_forgotten(void **state)
+{
+    (void)state;
+    for (int kind = PRLE_OP_INPUT + 1; kind < PRLE_OP_N_KINDS; kind++) {
+        int i = 0;
+        while (prle_cuda_impls[i] != NULL && prle_cuda_impls[i]->kind != (prle_op_kind)kind)
+            i++;
+        if (prle_cuda_impls[i] == NULL)
+            fail_msg("a GPU has no %s and refuses networks with one", prle_op_kind_name((prle_op_kind)kind));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1109,6 +1121,7 @@ int main(void)
         cmocka_unit_test(test_band_filter),
         cmocka_unit_test(test_local_spectrum),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_none_forgotten),
     };
 
     GPU_TESTS_RUN(tests);

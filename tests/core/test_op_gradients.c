@@ -21,7 +21,6 @@ typedef struct bench {
 static bool checked[PRLE_OP_N_KINDS];
 
 static bool is_norm(const bench *b) { return b->desc.kind == PRLE_OP_BATCH_NORM; }
-static bool has_weights_pass(const bench *b) { return b->desc.kind == PRLE_OP_CONV2D || b->desc.kind == PRLE_OP_LINEAR; }
 
 /* Values apart from each other and from zero by more than the step of the differences. */
 static void fill(double *values, int64_t n, prle_rng *rng)
@@ -74,7 +73,7 @@ static void bench_init(bench *b, const prle_op_desc *desc)
     assert_ok(prle_op_infer(&b->desc));
     assert_ok(prle_op_choose(prle_device_cpu_ref()->impls, &b->desc, &b->impl));
     for (int pass = 0; pass < PRLE_N_PASSES; pass++)
-        if (pass != PRLE_PASS_WEIGHTS || has_weights_pass(b))
+        if (pass != PRLE_PASS_WEIGHTS || prle_op_has_weights_pass(b->desc.kind))
             pass_plan(b, (prle_op_pass)pass, &saved_bytes, &scratch_bytes);
     for (int i = 0; i < b->desc.n_in; i++) {
         b->in[i] = tensor(&b->desc.in[i], &rng);
@@ -183,7 +182,7 @@ static void check(prle_op_desc desc)
     const prle_op_args args = args_of(&b);
     if (desc.kind != PRLE_OP_ADD) /* whose gradient is dout itself */
         assert_ok(b.impl->run(b.state[PRLE_PASS_BACKWARD], PRLE_PASS_BACKWARD, &args));
-    if (has_weights_pass(&b))
+    if (prle_op_has_weights_pass(desc.kind))
         assert_ok(b.impl->run(b.state[PRLE_PASS_WEIGHTS], PRLE_PASS_WEIGHTS, &args));
     for (int i = 0; i < b.desc.n_in; i++)
         compare(&b, "input", b.in[i], desc.kind == PRLE_OP_ADD ? b.r : b.din[i], prle_shape_count(&b.desc.in[i]));
