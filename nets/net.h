@@ -1,5 +1,5 @@
 /* net.h - the networks prle knows, by name. To add one: a line here, its builder prle_net_NAME in a file of nets/, and what
- * docs/design.md says in "To add a network". */
+ * docs/design.md says under "To add a network". */
 #pragma once
 #include "nets/graph.h"
 
