@@ -13,8 +13,9 @@ extern "C" {
  *
  * so that a score with d score / d z_c = seed_c has the gradient
  *
- *   g_k[p] = c_k f'(y_k[p]) s_k,   c_k = 1/P sum_c seed_c W[c,k]              (without batch norm s = 1, y = H; without f f' =
- * 1).
+ *   g_k[p] = c_k f'(y_k[p]) s_k,   c_k = 1/P sum_c seed_c W[c,k]
+ *
+ * where s = 1 and y = H without a batch norm, and f' = 1 without an activation.
  *
  * Behind the activation it is c_k at every pixel. There HiResCAM is Grad-CAM; Layer-CAM is Grad-CAM with weights max(c_k, 0);
  * Grad-CAM++'s weights are P max(c_k, 0) c_k^2 / (2 c_k^2 + c_k^3 sum_p H_k[p] + 1e-6).

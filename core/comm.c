@@ -9,21 +9,25 @@ static prle_comm_watch watch;
 
 void prle_comm_watch_set(prle_comm_watch to) { watch = to; }
 
-/* Rings the bell around one collective. */
-#define WATCHED(call)                                                                                                            \
-    do {                                                                                                                         \
-        comm->what = what;                                                                                                       \
-        if (watch != NULL)                                                                                                       \
-            watch(what, 1);                                                                                                      \
-        const prle_status st_ = (call);                                                                                          \
-        if (watch != NULL)                                                                                                       \
-            watch(what, 0);                                                                                                      \
-        return st_;                                                                                                              \
-    } while (0)
+/* The bell is rung before a collective and after it. */
+static void watch_begin(prle_comm *comm, const char *what)
+{
+    comm->what = what;
+    if (watch != NULL)
+        watch(what, 1);
+}
+
+static prle_status watch_end(const char *what, prle_status st)
+{
+    if (watch != NULL)
+        watch(what, 0);
+    return st;
+}
 
 prle_status prle_comm_sum(prle_comm *comm, void *values, int64_t n, prle_dtype dtype, const char *what)
 {
-    WATCHED(comm->ops->sum(comm, values, n, dtype));
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->sum(comm, values, n, dtype));
 }
 
 /* These two wait for nobody. */
@@ -37,32 +41,41 @@ prle_status prle_comm_sum_end(prle_comm *comm) { return comm->ops->sum_end(comm)
 
 prle_status prle_comm_max_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what)
 {
-    WATCHED(comm->ops->max_i64(comm, values, n));
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->max_i64(comm, values, n));
 }
 
 prle_status prle_comm_sum_i64(prle_comm *comm, int64_t *values, int64_t n, const char *what)
 {
-    WATCHED(comm->ops->sum_i64(comm, values, n));
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->sum_i64(comm, values, n));
 }
 
 prle_status prle_comm_broadcast(prle_comm *comm, void *bytes, int64_t n_bytes, int root, const char *what)
 {
-    WATCHED(comm->ops->broadcast(comm, bytes, n_bytes, root));
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->broadcast(comm, bytes, n_bytes, root));
 }
 
 prle_status prle_comm_gather(prle_comm *comm, const void *bytes, int64_t n_bytes, int root, void **out, int64_t *counts_bytes,
                              const char *what)
 {
-    WATCHED(comm->ops->gather(comm, bytes, n_bytes, root, out, counts_bytes));
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->gather(comm, bytes, n_bytes, root, out, counts_bytes));
 }
 
-prle_status prle_comm_barrier(prle_comm *comm, const char *what) { WATCHED(comm->ops->barrier(comm)); }
+prle_status prle_comm_barrier(prle_comm *comm, const char *what)
+{
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->barrier(comm));
+}
 
 prle_status prle_comm_duplicate(prle_comm *comm, prle_comm **out)
 {
     const char *const what = "duplicate";
 
-    WATCHED(comm->ops->duplicate(comm, out));
+    watch_begin(comm, what);
+    return watch_end(what, comm->ops->duplicate(comm, out));
 }
 
 prle_status prle_comm_agree(prle_comm *comm, prle_status st, const char *what)

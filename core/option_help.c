@@ -29,6 +29,9 @@ bool prle_option_is_enum(const prle_option *option)
 
 bool prle_option_has_range(const prle_option *option) { return option->min != 0 || option->max != 0; }
 
+/* Said "from MIN to MAX"; other ranges are "at least", "at most" or "more than" something. */
+static bool is_span(const prle_option *option) { return !isinf(option->min) && !isinf(option->max) && !option->above_min; }
+
 const char *prle_option_range_text(const prle_option *option, char text[EXPECTED_BYTES])
 {
     char min[32], max[32];
@@ -39,15 +42,14 @@ const char *prle_option_range_text(const prle_option *option, char text[EXPECTED
     prle_text_double(option->min, min);
     prle_text_double(option->max, max);
     const char *items = option->type == PRLE_OPTION_STRINGS ? " items" : "";
-    const bool no_min = isinf(option->min), no_max = isinf(option->max);
-    if (no_min)
-        snprintf(text, EXPECTED_BYTES, "at most %s%s", max, items);
-    else if (no_max)
-        snprintf(text, EXPECTED_BYTES, "%s %s%s", option->above_min ? "more than" : "at least", min, items);
-    else if (option->above_min)
-        snprintf(text, EXPECTED_BYTES, "more than %s, at most %s", min, max);
-    else
+    if (is_span(option))
         snprintf(text, EXPECTED_BYTES, "from %s to %s%s", min, max, items);
+    else if (isinf(option->min))
+        snprintf(text, EXPECTED_BYTES, "at most %s%s", max, items);
+    else if (isinf(option->max))
+        snprintf(text, EXPECTED_BYTES, "%s %s%s", option->above_min ? "more than" : "at least", min, items);
+    else
+        snprintf(text, EXPECTED_BYTES, "more than %s, at most %s", min, max);
     return text;
 }
 
@@ -81,13 +83,10 @@ const char *prle_option_expected_text(const prle_option *option, char text[EXPEC
         return text;
     }
     prle_option_range_text(option, part);
-    if (option->type == PRLE_OPTION_UINT64 && part[0] == '\0')
-        snprintf(part, sizeof part, "at least 0");
-    snprintf(text, EXPECTED_BYTES, "%s%s%.200s%s%s", kinds[option->type],
-             part[0] == '\0'  ? ""
-             : part[0] != 'f' ? " of "
-                              : " ",
-             part, option->unit != NULL ? ", in " : "", option->unit != NULL ? option->unit : "");
+    const bool has_range = part[0] != '\0', is_natural = option->type == PRLE_OPTION_UINT64 && !has_range;
+    const char *const joint = is_natural ? " of at least 0" : !has_range ? "" : is_span(option) ? " " : " of ";
+    snprintf(text, EXPECTED_BYTES, "%s%s%.200s%s%s", kinds[option->type], joint, part, option->unit != NULL ? ", in " : "",
+             option->unit != NULL ? option->unit : "");
     return text;
 }
 

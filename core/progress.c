@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/log.h"
 
 enum { LINE_BYTES = 256, NAME_BYTES = 64, NOTE_BYTES = 96 };
@@ -25,14 +25,6 @@ struct prle_progress {
     pthread_mutex_t lock; /* note and the line on the terminal */
     char note[NOTE_BYTES];
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * second_ns + now.tv_nsec;
-}
 
 /* "12.3 s", "3 min 20 s", "2 h 05 min" */
 static const char *duration_text(double s, char text[32])
@@ -106,7 +98,7 @@ prle_status prle_progress_create(prle_progress **out, const prle_progress_opts *
     progress->shown = opts->rank == 0 && prle_log_enabled(PRLE_LOG_INFO, "progress");
     progress->on_terminal = opts->style == PRLE_PROGRESS_TERMINAL || (opts->style == PRLE_PROGRESS_AUTO && isatty(STDERR_FILENO));
     progress->interval_ns = progress->on_terminal ? second_ns / 10 : (int64_t)(opts->interval_s * (double)second_ns);
-    progress->begin_ns = now_ns();
+    progress->begin_ns = prle_clock_ns();
     atomic_init(&progress->done, opts->done);
     atomic_init(&progress->next_ns, progress->begin_ns + progress->interval_ns);
     pthread_mutex_init(&progress->lock, NULL);
@@ -119,7 +111,7 @@ void prle_progress_add(prle_progress *progress, int64_t n)
     if (progress == NULL)
         return;
     atomic_fetch_add(&progress->done, n);
-    const int64_t now = now_ns();
+    const int64_t now = prle_clock_ns();
     int_fast64_t next = atomic_load(&progress->next_ns);
     if (!progress->shown || now < next || !atomic_compare_exchange_strong(&progress->next_ns, &next, now + progress->interval_ns))
         return; /* one thread shows each state */
@@ -147,7 +139,7 @@ void prle_progress_end(prle_progress *progress)
 
     if (progress == NULL || !progress->shown)
         return;
-    const int64_t now = now_ns(), n = atomic_load(&progress->done) - progress->done_before;
+    const int64_t now = prle_clock_ns(), n = atomic_load(&progress->done) - progress->done_before;
     pthread_mutex_lock(&progress->lock);
     if (progress->on_terminal)
         fputs(terminal_line_clear, stderr);

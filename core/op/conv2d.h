@@ -6,8 +6,8 @@
 #include "core/op/act.h"
 
 /**
- *   out[b,k,p,q] = act( bias[k] + in1[b,k,p,q] + sum_{c,r,s} x[b, c, p stride - pad_top + r, q stride - pad_left + s]
- * weight[k,c,r,s] ),   x = in_act(in0), zeros around it
+ *   out[b,k,p,q] = act( bias[k] + in1[b,k,p,q] + sum_{c,r,s} weight[k,c,r,s] x[b,c,y,z] ),   x = in_act(in0), zeros around it,
+ *   y = p stride - pad_top + r,  z = q stride - pad_left + s
  *
  * c runs over the channels of k's group. Parameters weight [K, C/groups, R, S] and, with bias, bias [K].
  * in1 (residual), in_act and act exist in inference plans only, where the plan has fused them in; they have no backward pass.

@@ -150,8 +150,6 @@ size_t prle_norm_cuda_scratch(prle_cuda_rows z); /* of both passes */
 cudaError_t prle_normalise_cuda(const float *table, const uint8_t *in, int64_t n, void *out, prle_dtype dtype,
                                 cudaStream_t stream);
 
-/* pool_cuda.cu */
-
 /* dropout_cuda.cu */
 
 /** What is dropped: samples of `plane` pixels with C channels each, draws counted through the row-major sample. */
@@ -166,6 +164,8 @@ cudaError_t prle_dropout_cuda(void *y, uint8_t *kept, const void *x, const prle_
                               cudaStream_t stream);
 cudaError_t prle_dropout_backward_cuda(void *dx, const uint8_t *kept, const void *dy, const prle_cuda_dropout *z,
                                        cudaStream_t stream);
+
+/* pool_cuda.cu */
 
 /** Of pool.h. */
 typedef struct prle_cuda_pool {

@@ -12,10 +12,20 @@
 #include "core/yaml.h"
 
 /* The integers of the state, by the names of their attributes. */
-#define STATE_INTEGERS(X)                                                                                                        \
-    X(epoch)                                                                                                                     \
-    X(epoch_step)                                                                                                                \
-    X(step) X(epoch_samples) X(epoch_masked) X(best_epoch) X(validated_step) X(log_bytes) X(ranks) X(threads) X(samples)
+/* clang-format off */
+#define STATE_INTEGERS(X) \
+    X(epoch)              \
+    X(epoch_step)         \
+    X(step)               \
+    X(epoch_samples)      \
+    X(epoch_masked)       \
+    X(best_epoch)         \
+    X(validated_step)     \
+    X(log_bytes)          \
+    X(ranks)              \
+    X(threads)            \
+    X(samples)
+/* clang-format on */
 
 static prle_status hash_write(prle_h5 *file, const char *name, uint64_t value)
 {

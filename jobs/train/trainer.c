@@ -480,7 +480,6 @@ static prle_status epoch_end(trainer *t)
         t->state.best_epoch = epoch;
     }
     PRLE_TRY(epoch_log(t, epoch, auc));
-    t->report.last_loss = t->state.epoch_loss / (double)t->state.epoch_samples;
     if (t->state.epoch_step == prle_sampler_steps(t->sampler)) {
         t->state.epoch = epoch;
         t->state.epoch_step = 0;

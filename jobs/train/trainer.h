@@ -53,7 +53,7 @@ typedef struct prle_train_data {
 
 typedef struct prle_train_report {
     int64_t epochs, steps, best_epoch;
-    double best_auc, last_loss;
+    double best_auc;
     int64_t images;                              /* trained on by all ranks in this process's life, as all that follows */
     double seconds;                              /* from the beginning to the end, validation included */
     double step_seconds;                         /* of steps alone: computing */
