@@ -20,21 +20,20 @@ typedef struct store {
     prle_strings methods, videos, identities;
 } store;
 
-static const char *const split_names[PRLE_SPLITS] = {"train", "val", "test"};
+const char *const prle_split_words[] = {
+    [PRLE_SPLIT_TRAIN] = "train", [PRLE_SPLIT_VAL] = "val", [PRLE_SPLIT_TEST] = "test", [PRLE_SPLITS] = "any", NULL};
 
-const char *prle_split_name(prle_split split) { return split == PRLE_SPLIT_ANY ? "any" : split_names[split]; }
+const char *prle_split_name(prle_split split) { return prle_split_words[split == PRLE_SPLIT_ANY ? PRLE_SPLITS : (int)split]; }
 
 prle_status prle_split_parse(const char *name, prle_split *out)
 {
-    for (int i = 0; i < PRLE_SPLITS; i++) {
-        if (strcmp(name, split_names[i]) == 0) {
-            *out = (prle_split)i;
+    for (int i = 0; prle_split_words[i] != NULL; i++) {
+        if (strcmp(name, prle_split_words[i]) == 0) {
+            *out = i == PRLE_SPLITS ? PRLE_SPLIT_ANY : (prle_split)i;
             return PRLE_OK;
         }
     }
-    PRLE_CHECK(strcmp(name, "any") == 0, PRLE_EINVAL, "split \"%s\": one of train, val, test, any is expected", name);
-    *out = PRLE_SPLIT_ANY;
-    return PRLE_OK;
+    return PRLE_FAIL(PRLE_EINVAL, "split \"%s\": one of train, val, test, any is expected", name);
 }
 
 /* "a.h5: image 17: label 3, expected 0 ... 1" */

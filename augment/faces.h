@@ -22,7 +22,10 @@ typedef enum prle_split {
 } prle_split;
 enum { PRLE_SPLITS = 3 };
 
-const char *prle_split_name(prle_split split); /* "train", "val", "test", "any" */
+/** "train", "val", "test", "any", then NULL: for option tables. */
+extern const char *const prle_split_words[];
+
+const char *prle_split_name(prle_split split); /* one of these */
 PRLE_NODISCARD prle_status prle_split_parse(const char *name, prle_split *out);
 
 /** An open store: every index below was checked, so that it can be used without looking. Read only, shared by all threads. */

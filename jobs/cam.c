@@ -19,8 +19,6 @@ typedef struct cam_args {
     double deadline;
 } cam_args;
 
-static const char *const split_words[] = {"train", "val", "test", "any", NULL};
-
 static const prle_option options[] = {
     {PRLE_OPTION_AT(cam_args, model), .name = "model", .value = "MODEL", .required = true,
      .help = "run folder or checkpoint of a trained detector"},
@@ -30,7 +28,7 @@ static const prle_option options[] = {
      .help = "folder of the zoo's maps: DIR/MEMBER.h5"},
     {PRLE_OPTION_AT(cam_args, member), .name = "member", .value = "NAME",
      .help = "the detector's name in the zoo; by default its network's"},
-    {PRLE_OPTION_AT(cam_args, split), .name = "split", .words = split_words, .help = "images to explain"},
+    {PRLE_OPTION_AT(cam_args, split), .name = "split", .words = prle_split_words, .help = "images to explain"},
     {PRLE_OPTION_AT(cam_args, cam.method), .name = "method", .words = prle_cam_method_words,
      .help = "kind of map: gradcam, the paper's, and gradcam++ weigh whole channels, layercam and hirescam each pixel; eigencam "
              "is the values' first principal component, of no class"},
@@ -85,9 +83,7 @@ static prle_status stage_opts_make(const cam_args *a, const prle_model *model, c
     out->cam.dtype = a->common.dtype;
     memcpy(out->mean, info->mean, sizeof out->mean);
     memcpy(out->std, info->std, sizeof out->std);
-    out->split = PRLE_SPLIT_ANY;
-    if (strcmp(a->split, "any") != 0)
-        PRLE_TRY(prle_split_parse(a->split, &out->split));
+    PRLE_TRY(prle_split_parse(a->split, &out->split));
     out->cam.nodes.n = (int)a->nodes.n;
     for (int i = 0; i < out->cam.nodes.n; i++)
         PRLE_TRY(prle_graph_find(model->graph, a->nodes.item[i], &out->cam.nodes.node[i]));

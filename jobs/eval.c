@@ -31,7 +31,7 @@ static const prle_option options[] = {
      .help = "run folders or checkpoints; the first is what the others are compared with"},
     {PRLE_OPTION_AT(eval_args, data), .name = "data", .letter = 'd', .value = "FILE", .many = true, .required = true, .min = 1,
      .max = 64, .help = "face stores made by `prle pack`"},
-    {PRLE_OPTION_AT(eval_args, split), .name = "split", .value = "SPLIT", .help = "images to score: train, val, test or any"},
+    {PRLE_OPTION_AT(eval_args, split), .name = "split", .words = prle_split_words, .help = "images to score"},
     {PRLE_OPTION_AT(eval_args, methods), .name = "methods", .value = "NAME",
      .help = "score these forgeries only (and all reals)"},
     {PRLE_OPTION_AT(eval_args, max_frames), .name = "frames", .min = 0, .max = 1e6,

@@ -41,8 +41,7 @@ static const prle_option options[] = {
     {PRLE_OPTION_AT(show_args, images), .name = "images", .letter = 'n', .min = 1, .max = 1000,
      .help = "of the reals and of each method's fakes, evenly spaced over those that have all maps"},
     {PRLE_OPTION_AT(show_args, methods), .name = "methods", .value = "NAME", .help = "show these forgeries only (and reals)"},
-    {PRLE_OPTION_AT(show_args, split), .name = "split", .value = "SPLIT",
-     .help = "images to choose from: train, val, test or any"},
+    {PRLE_OPTION_AT(show_args, split), .name = "split", .words = prle_split_words, .help = "images to choose from"},
     {PRLE_OPTION_AT(show_args, strength), .name = "strength", .min = 0, .max = 1, .help = "of the colours over the face"},
     PRLE_OPTION_END,
 };

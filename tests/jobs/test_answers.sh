@@ -79,7 +79,7 @@ run 2 'option alpha = "1.5": expected a number in \[0,1\]' "$prle" eval --model 
 run 2 'option threshold = "half": expected a number in \[0,1\] or eer' "$prle" eval --model "$m1" --data "$faces" --threshold half
 run 2 'option group = "seen": expected NAME=METHOD' "$prle" eval --model "$m1" --data "$faces" --group seen
 run 2 'group seen: no face store has a method "swap"' "$prle" eval --model "$m1" --data "$faces" --group seen=swap
-run 2 'split "tset"' "$prle" eval --model "$m1" --data "$faces" --split tset
+run 2 'split = "tset".* did you mean test' "$prle" eval --model "$m1" --data "$faces" --split tset
 run 2 'is given twice' "$prle" eval --model "$m1" "$m1" --data "$faces"
 run 3 'no best.h5 or last.h5' "$prle" eval --model "$tmp/runs" --data "$faces"
 run 3 'maps.h5: is a prle.maps file, expected prle.faces' "$prle" eval --model "$m1" --data "$tmp/maps.h5"
