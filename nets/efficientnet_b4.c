@@ -19,11 +19,7 @@
  *   efficientnet_b4_same       "SAME" for the size at hand; 1e-3, 0.01 (TensorFlow, timm's tf_efficientnet_b4)
  *   efficientnet_b4_symmetric  (kernel - 1) / 2 on each side; 1e-5, 0.1 (timm's efficientnet_b4, torchvision's)
  */
-#include <stdio.h>
-
 #include "nets/net.h"
-
-#define IN(block, part) (snprintf(name, sizeof name, "%s.%s", block, part), name)
 
 /* The network's variant, and how far it is built. */
 typedef struct b4 {
@@ -61,22 +57,22 @@ static prle_node swish(b4 *net, prle_node x, const char *name)
 
 static prle_node norm_swish(b4 *net, prle_node x, const char *norm)
 {
-    char name[PRLE_NAME_BYTES];
-
-    return swish(net, prle_graph_batch_norm(net->g, x, norm, net->bn), IN(norm, "swish"));
+    x = prle_graph_batch_norm(net->g, x, norm, net->bn);
+    prle_graph_scope_begin(net->g, "%s", norm);
+    x = swish(net, x, "swish");
+    prle_graph_scope_end(net->g);
+    return x;
 }
 
 /* x scaled channel by channel: sigmoid(expand(swish(reduce(mean of x)))). */
-static prle_node excite(b4 *net, prle_node x, const char *block, int64_t channels, int64_t reduced)
+static prle_node excite(b4 *net, prle_node x, int64_t channels, int64_t reduced)
 {
-    char name[PRLE_NAME_BYTES];
-
-    prle_node s = prle_graph_squeeze(net->g, x, IN(block, "_se_squeeze"));
-    s = prle_graph_conv(net->g, s, IN(block, "_se_reduce"), (prle_conv_opts){.out = reduced, .kernel = 1, .bias = true});
-    s = swish(net, s, IN(block, "_se_reduce.swish"));
-    s = prle_graph_conv(net->g, s, IN(block, "_se_expand"), (prle_conv_opts){.out = channels, .kernel = 1, .bias = true});
-    s = prle_graph_act(net->g, s, IN(block, "_se_expand.sigmoid"), (prle_act_attrs){.act = PRLE_ACT_SIGMOID});
-    return prle_graph_gate(net->g, x, s, IN(block, "_se_gate"));
+    prle_node s = prle_graph_squeeze(net->g, x, "_se_squeeze");
+    s = prle_graph_conv(net->g, s, "_se_reduce", (prle_conv_opts){.out = reduced, .kernel = 1, .bias = true});
+    s = swish(net, s, "_se_reduce.swish");
+    s = prle_graph_conv(net->g, s, "_se_expand", (prle_conv_opts){.out = channels, .kernel = 1, .bias = true});
+    s = prle_graph_act(net->g, s, "_se_expand.sigmoid", (prle_act_attrs){.act = PRLE_ACT_SIGMOID});
+    return prle_graph_gate(net->g, x, s, "_se_gate");
 }
 
 typedef struct stage {
@@ -88,29 +84,27 @@ static const stage stages[7] = {
     {2, 3, 1, 1, 48, 24},   {4, 3, 2, 6, 24, 32},   {4, 5, 2, 6, 32, 56},   {6, 3, 2, 6, 56, 112},
     {6, 5, 1, 6, 112, 160}, {8, 5, 2, 6, 160, 272}, {2, 3, 1, 6, 272, 448},
 };
-enum { N_BLOCKS = 32 };
+enum { N_BLOCKS = 32 }; /* the sum of theirs */
 
 static prle_node add_block(b4 *net, prle_node x, int index, const stage *s, int64_t in, int64_t stride)
 {
     const int64_t wide = s->expand * in;
     const prle_node shortcut = x;
-    char block[PRLE_NAME_BYTES], name[PRLE_NAME_BYTES];
 
-    snprintf(block, sizeof block, "_blocks.%d", index);
     if (s->expand > 1) {
-        x = prle_graph_conv(net->g, x, IN(block, "_expand_conv"), (prle_conv_opts){.out = wide, .kernel = 1});
-        x = norm_swish(net, x, IN(block, "_bn0"));
+        x = prle_graph_conv(net->g, x, "_expand_conv", (prle_conv_opts){.out = wide, .kernel = 1});
+        x = norm_swish(net, x, "_bn0");
     }
-    x = spatial_conv(net, x, IN(block, "_depthwise_conv"),
+    x = spatial_conv(net, x, "_depthwise_conv",
                      (prle_conv_opts){.out = wide, .kernel = s->kernel, .stride = stride, .groups = wide});
-    x = norm_swish(net, x, IN(block, "_bn1"));
-    x = excite(net, x, block, wide, in / 4);
-    x = prle_graph_conv(net->g, x, IN(block, "_project_conv"), (prle_conv_opts){.out = s->out, .kernel = 1});
-    x = prle_graph_batch_norm(net->g, x, IN(block, "_bn2"), net->bn);
+    x = norm_swish(net, x, "_bn1");
+    x = excite(net, x, wide, in / 4);
+    x = prle_graph_conv(net->g, x, "_project_conv", (prle_conv_opts){.out = s->out, .kernel = 1});
+    x = prle_graph_batch_norm(net->g, x, "_bn2", net->bn);
     if (stride != 1 || in != s->out)
         return x;
-    x = prle_graph_drop_samples(net->g, x, IN(block, "drop_connect"), 0.2 * index / N_BLOCKS);
-    return prle_graph_add(net->g, x, shortcut, IN(block, "add"));
+    x = prle_graph_drop_samples(net->g, x, "drop_connect", 0.2 * index / N_BLOCKS);
+    return prle_graph_add(net->g, x, shortcut, "add");
 }
 
 static void build(b4 net, const prle_net_opts *opts)
@@ -121,8 +115,11 @@ static void build(b4 net, const prle_net_opts *opts)
     x = spatial_conv(&net, x, "_conv_stem", (prle_conv_opts){.out = 48, .kernel = 3, .stride = 2});
     x = norm_swish(&net, x, "_bn0");
     for (int s = 0; s < 7; s++)
-        for (int b = 0; b < stages[s].blocks; b++)
-            x = add_block(&net, x, index++, &stages[s], b == 0 ? stages[s].in : stages[s].out, b == 0 ? stages[s].stride : 1);
+        for (int b = 0; b < stages[s].blocks; b++, index++) {
+            prle_graph_scope_begin(net.g, "_blocks.%d", index);
+            x = add_block(&net, x, index, &stages[s], b == 0 ? stages[s].in : stages[s].out, b == 0 ? stages[s].stride : 1);
+            prle_graph_scope_end(net.g);
+        }
     x = prle_graph_conv(net.g, x, "_conv_head", (prle_conv_opts){.out = 1792, .kernel = 1});
     x = norm_swish(&net, x, "_bn1");
     prle_graph_cam(net.g, x);

@@ -47,17 +47,18 @@ static prle_node add_fad(prle_graph *g, prle_node x, int64_t size, int64_t class
     const double low = floor((double)size / 2.82), middle = (double)(size / 2), high = 2 * (double)size;
     const prle_bands bands = {4, {{0, low}, {low, middle}, {middle, high}, {0, high}}};
 
-    prle_graph_scope(g, "FAD_head");
+    prle_graph_scope_begin(g, "FAD_head");
     prle_graph_constant(g, "_DCT_all", (prle_constant){.kind = PRLE_CONSTANT_DCT, .n = size});
     prle_graph_constant(g, "_DCT_all_T", (prle_constant){.kind = PRLE_CONSTANT_DCT_TRANSPOSED, .n = size});
     add_masks(g, &bands, size, false);
     x = prle_graph_dct(g, x, "dct", false);
     x = prle_graph_band_filter(g, x, "filters", &bands);
     x = prle_graph_dct(g, x, "inverse", true);
-    prle_graph_scope(g, "FAD_xcep");
+    prle_graph_scope_end(g);
+    prle_graph_scope_begin(g, "FAD_xcep");
     x = prle_xception_features(g, x, 2);
     add_unused_fc(g, classes);
-    prle_graph_scope(g, "");
+    prle_graph_scope_end(g);
     return x;
 }
 
@@ -68,15 +69,16 @@ static prle_node add_lfs(prle_graph *g, prle_node x, int64_t classes)
 
     for (int m = 0; m < WINDOW_BANDS; m++) /* neighbours share a diagonal where an edge is a whole number, as in the original */
         attrs.bands.band[m] = (prle_band){2.0 * WINDOW / WINDOW_BANDS * m, 2.0 * WINDOW / WINDOW_BANDS * (m + 1)};
-    prle_graph_scope(g, "LFS_head");
+    prle_graph_scope_begin(g, "LFS_head");
     prle_graph_constant(g, "_DCT_patch", (prle_constant){.kind = PRLE_CONSTANT_DCT, .n = WINDOW});
     prle_graph_constant(g, "_DCT_patch_T", (prle_constant){.kind = PRLE_CONSTANT_DCT_TRANSPOSED, .n = WINDOW});
     add_masks(g, &attrs.bands, WINDOW, true);
     x = prle_graph_local_spectrum(g, x, "filters", &attrs);
-    prle_graph_scope(g, "LFS_xcep");
+    prle_graph_scope_end(g);
+    prle_graph_scope_begin(g, "LFS_xcep");
     x = prle_xception_features(g, x, 1);
     add_unused_fc(g, classes);
-    prle_graph_scope(g, "");
+    prle_graph_scope_end(g);
     return x;
 }
 

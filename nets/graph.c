@@ -1,6 +1,7 @@
 /* graph.c - see graph.h. */
 #include "nets/graph.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,12 +44,22 @@ static bool node_exists(const prle_graph *g, const char *name)
     return false;
 }
 
-void prle_graph_scope(prle_graph *g, const char *scope)
+void prle_graph_scope_begin(prle_graph *g, const char *format, ...)
 {
-    if ((size_t)snprintf(g->scope, sizeof g->scope, "%s%s", scope, scope[0] != '\0' ? "." : "") >= sizeof g->scope &&
-        g->status == PRLE_OK)
-        g->status = PRLE_FAIL(PRLE_EINVAL, "%s: the scope %s is too long", g->name, scope);
+    const size_t used = strlen(g->scope), room = sizeof g->scope - used;
+    char scope[PRLE_NAME_BYTES];
+    va_list args;
+
+    PRLE_ASSERT(g->n_scopes < PRLE_GRAPH_MAX_SCOPES);
+    g->scope_bytes[g->n_scopes++] = used;
+    va_start(args, format);
+    vsnprintf(scope, sizeof scope, format, args);
+    va_end(args);
+    if ((size_t)snprintf(g->scope + used, room, "%s.", scope) >= room && g->status == PRLE_OK)
+        g->status = PRLE_FAIL(PRLE_EINVAL, "%s: the scope %s is too long", g->name, g->scope);
 }
+
+void prle_graph_scope_end(prle_graph *g) { g->scope[g->scope_bytes[--g->n_scopes]] = '\0'; }
 
 static prle_status name_make(const prle_graph *g, const char *name, char out[PRLE_NAME_BYTES])
 {

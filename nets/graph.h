@@ -6,7 +6,7 @@
 extern "C" {
 #endif
 
-enum { PRLE_NAME_BYTES = 64 };
+enum { PRLE_NAME_BYTES = 64, PRLE_GRAPH_MAX_SCOPES = 4 };
 
 /** A node: its number in the graph, in the order of building, which is an order of computing. Negative after an error. */
 typedef int prle_node;
@@ -73,12 +73,14 @@ typedef struct prle_graph {
     prle_graph_node *node;
     prle_segment *segment;
     prle_constant *constant;
-    char scope[PRLE_NAME_BYTES];            /* what names begin with now, "" or "FAD_xcep." */
-    int64_t n_weights, n_stats, n_counters; /* elements of each buffer */
-    prle_node output;                       /* logits [1, classes] */
-    prle_node cam;                          /* the default node of class activation maps */
-    bool pools_by_call;                     /* of the public implementation: by a function, not a module: card.h */
-    prle_status status;                     /* the first error of a builder call; the calls after it do nothing */
+    char scope[PRLE_NAME_BYTES];               /* what names begin with now, "" or "FAD_xcep.block1." */
+    int n_scopes;                              /* how many scopes that is */
+    size_t scope_bytes[PRLE_GRAPH_MAX_SCOPES]; /* the length of `scope` before each of them */
+    int64_t n_weights, n_stats, n_counters;    /* elements of each buffer */
+    prle_node output;                          /* logits [1, classes] */
+    prle_node cam;                             /* the default node of class activation maps */
+    bool pools_by_call;                        /* of the public implementation: by a function, not a module: card.h */
+    prle_status status;                        /* the first error of a builder call; the calls after it do nothing */
 } prle_graph;
 
 /* Building. Each call adds a node and returns it; errors are remembered and reported by prle_graph_finish. */
@@ -86,8 +88,10 @@ typedef struct prle_graph {
 PRLE_NODISCARD prle_status prle_graph_create(prle_graph **out, const char *name);
 void prle_graph_destroy(prle_graph *graph); /* NULL is fine */
 
-/** Names of nodes, parameters and constants begin with SCOPE. from here on; "" ends that. */
-void prle_graph_scope(prle_graph *g, const char *scope);
+/** Names of nodes, parameters and constants begin with SCOPE. until its end. Scopes nest. */
+PRLE_PRINTF(2, 3)
+void prle_graph_scope_begin(prle_graph *g, const char *format, ...);
+void prle_graph_scope_end(prle_graph *g);
 
 prle_node prle_graph_input(prle_graph *g, int64_t channels, int64_t height, int64_t width); /* "input"; once, first */
 

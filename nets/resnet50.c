@@ -5,34 +5,27 @@
  *   layer1..4: 3, 4, 6, 3 bottlenecks of 64, 128, 256, 512 planes, four times as many channels out
  *   global mean, fc
  */
-#include <stdio.h>
-
 #include "nets/net.h"
 
-/* The name of a part of a block, valid until the end of the full expression. */
-#define IN(block, part) (snprintf(name, sizeof name, "%s.%s", block, part), name)
-
-static prle_node bottleneck(prle_graph *g, prle_node x, const char *block, int64_t planes, int64_t stride, bool downsample)
+static prle_node bottleneck(prle_graph *g, prle_node x, int64_t planes, int64_t stride, bool downsample)
 {
-    char name[PRLE_NAME_BYTES];
     prle_node shortcut = x;
 
-    prle_node y = prle_graph_conv(g, x, IN(block, "conv1"), (prle_conv_opts){.out = planes, .kernel = 1, .kaiming = true});
-    y = prle_graph_batch_norm(g, y, IN(block, "bn1"), (prle_bn_opts){0});
-    y = prle_graph_relu(g, y, IN(block, "relu1"));
-    y = prle_graph_conv(g, y, IN(block, "conv2"),
-                        (prle_conv_opts){.out = planes, .kernel = 3, .stride = stride, .pad = 1, .kaiming = true});
-    y = prle_graph_batch_norm(g, y, IN(block, "bn2"), (prle_bn_opts){0});
-    y = prle_graph_relu(g, y, IN(block, "relu2"));
-    y = prle_graph_conv(g, y, IN(block, "conv3"), (prle_conv_opts){.out = 4 * planes, .kernel = 1, .kaiming = true});
-    y = prle_graph_batch_norm(g, y, IN(block, "bn3"), (prle_bn_opts){0});
+    prle_node y = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = planes, .kernel = 1, .kaiming = true});
+    y = prle_graph_batch_norm(g, y, "bn1", (prle_bn_opts){0});
+    y = prle_graph_relu(g, y, "relu1");
+    y = prle_graph_conv(g, y, "conv2", (prle_conv_opts){.out = planes, .kernel = 3, .stride = stride, .pad = 1, .kaiming = true});
+    y = prle_graph_batch_norm(g, y, "bn2", (prle_bn_opts){0});
+    y = prle_graph_relu(g, y, "relu2");
+    y = prle_graph_conv(g, y, "conv3", (prle_conv_opts){.out = 4 * planes, .kernel = 1, .kaiming = true});
+    y = prle_graph_batch_norm(g, y, "bn3", (prle_bn_opts){0});
     if (downsample) {
-        shortcut = prle_graph_conv(g, x, IN(block, "downsample.0"),
+        shortcut = prle_graph_conv(g, x, "downsample.0",
                                    (prle_conv_opts){.out = 4 * planes, .kernel = 1, .stride = stride, .kaiming = true});
-        shortcut = prle_graph_batch_norm(g, shortcut, IN(block, "downsample.1"), (prle_bn_opts){0});
+        shortcut = prle_graph_batch_norm(g, shortcut, "downsample.1", (prle_bn_opts){0});
     }
-    y = prle_graph_add(g, y, shortcut, IN(block, "add"));
-    return prle_graph_relu(g, y, IN(block, "relu3"));
+    y = prle_graph_add(g, y, shortcut, "add");
+    return prle_graph_relu(g, y, "relu3");
 }
 
 void prle_net_resnet50(prle_graph *g, const prle_net_opts *opts)
@@ -41,7 +34,6 @@ void prle_net_resnet50(prle_graph *g, const prle_net_opts *opts)
         int blocks;
         int64_t planes, stride;
     } layers[4] = {{3, 64, 1}, {4, 128, 2}, {6, 256, 2}, {3, 512, 2}};
-    char block[PRLE_NAME_BYTES];
 
     prle_node x = prle_graph_input(g, 3, opts->height, opts->width);
     x = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = 64, .kernel = 7, .stride = 2, .pad = 3, .kaiming = true});
@@ -50,8 +42,9 @@ void prle_net_resnet50(prle_graph *g, const prle_net_opts *opts)
     x = prle_graph_max_pool(g, x, "maxpool", 3, 2, 1);
     for (int l = 0; l < 4; l++) {
         for (int b = 0; b < layers[l].blocks; b++) {
-            snprintf(block, sizeof block, "layer%d.%d", l + 1, b);
-            x = bottleneck(g, x, block, layers[l].planes, b == 0 ? layers[l].stride : 1, b == 0);
+            prle_graph_scope_begin(g, "layer%d.%d", l + 1, b);
+            x = bottleneck(g, x, layers[l].planes, b == 0 ? layers[l].stride : 1, b == 0);
+            prle_graph_scope_end(g);
         }
     }
     prle_graph_cam(g, x); /* layer4.2.relu3 */

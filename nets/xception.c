@@ -12,15 +12,14 @@
 
 #include "nets/xception.h"
 
-#define IN(block, part) (snprintf(name, sizeof name, "%s.%s", block, part), name)
-
 /* A depthwise 3 x 3 convolution, then a 1 x 1 convolution: NAME.conv1, NAME.pointwise. */
-static prle_node separable(prle_graph *g, prle_node x, const char *at, int64_t in, int64_t out)
+static prle_node separable(prle_graph *g, prle_node x, const char *name, int64_t in, int64_t out)
 {
-    char name[PRLE_NAME_BYTES];
-
-    x = prle_graph_conv(g, x, IN(at, "conv1"), (prle_conv_opts){.out = in, .kernel = 3, .pad = 1, .groups = in});
-    return prle_graph_conv(g, x, IN(at, "pointwise"), (prle_conv_opts){.out = out, .kernel = 1});
+    prle_graph_scope_begin(g, "%s", name);
+    x = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = in, .kernel = 3, .pad = 1, .groups = in});
+    x = prle_graph_conv(g, x, "pointwise", (prle_conv_opts){.out = out, .kernel = 1});
+    prle_graph_scope_end(g);
+    return x;
 }
 
 typedef struct block_row {
@@ -36,40 +35,37 @@ static const block_row blocks[12] = {
     {728, 728, 3, 1, true, true}, {728, 728, 3, 1, true, true}, {728, 728, 3, 1, true, true}, {728, 1024, 2, 2, true, false},
 };
 
-static prle_node add_block(prle_graph *g, prle_node x, const char *block, const block_row *row)
+static prle_node add_block(prle_graph *g, prle_node x, const block_row *row)
 {
-    char name[PRLE_NAME_BYTES], rep[PRLE_NAME_BYTES];
+    char rep[PRLE_NAME_BYTES];
     prle_node shortcut = x;
     int at = 0; /* position in the original's sequence `rep` */
 
     if (row->stride != 1 || row->in != row->out) {
-        shortcut =
-            prle_graph_conv(g, x, IN(block, "skip"), (prle_conv_opts){.out = row->out, .kernel = 1, .stride = row->stride});
-        shortcut = prle_graph_batch_norm(g, shortcut, IN(block, "skipbn"), (prle_bn_opts){0});
+        shortcut = prle_graph_conv(g, x, "skip", (prle_conv_opts){.out = row->out, .kernel = 1, .stride = row->stride});
+        shortcut = prle_graph_batch_norm(g, shortcut, "skipbn", (prle_bn_opts){0});
     }
     for (int r = 0; r < row->reps; r++) {
         const bool wide_in = row->grow_first && r > 0, wide_out = row->grow_first || r == row->reps - 1;
 
         if (r > 0 || row->first_relu) {
             snprintf(rep, sizeof rep, "rep.%d", at++);
-            x = prle_graph_relu(g, x, IN(block, rep));
+            x = prle_graph_relu(g, x, rep);
         }
-        snprintf(rep, sizeof rep, "%s.rep.%d", block, at++);
+        snprintf(rep, sizeof rep, "rep.%d", at++);
         x = separable(g, x, rep, wide_in ? row->out : row->in, wide_out ? row->out : row->in);
         snprintf(rep, sizeof rep, "rep.%d", at++);
-        x = prle_graph_batch_norm(g, x, IN(block, rep), (prle_bn_opts){0});
+        x = prle_graph_batch_norm(g, x, rep, (prle_bn_opts){0});
     }
     if (row->stride != 1) {
         snprintf(rep, sizeof rep, "rep.%d", at);
-        x = prle_graph_max_pool(g, x, IN(block, rep), 3, row->stride, 1);
+        x = prle_graph_max_pool(g, x, rep, 3, row->stride, 1);
     }
-    return prle_graph_add(g, x, shortcut, IN(block, "add"));
+    return prle_graph_add(g, x, shortcut, "add");
 }
 
 prle_node prle_xception_features(prle_graph *g, prle_node x, int64_t first_stride)
 {
-    char block[PRLE_NAME_BYTES];
-
     g->pools_by_call = true;
     x = prle_graph_conv(g, x, "conv1", (prle_conv_opts){.out = 32, .kernel = 3, .stride = first_stride});
     x = prle_graph_batch_norm(g, x, "bn1", (prle_bn_opts){0});
@@ -78,8 +74,9 @@ prle_node prle_xception_features(prle_graph *g, prle_node x, int64_t first_strid
     x = prle_graph_batch_norm(g, x, "bn2", (prle_bn_opts){0});
     x = prle_graph_relu(g, x, "act2");
     for (int b = 0; b < 12; b++) {
-        snprintf(block, sizeof block, "block%d", b + 1);
-        x = add_block(g, x, block, &blocks[b]);
+        prle_graph_scope_begin(g, "block%d", b + 1);
+        x = add_block(g, x, &blocks[b]);
+        prle_graph_scope_end(g);
     }
     x = separable(g, x, "conv3", 1024, 1536);
     x = prle_graph_batch_norm(g, x, "bn3", (prle_bn_opts){0});

@@ -74,6 +74,31 @@ static void test_parameter_counts(void **state)
     count_is("efficientnet_b4", opts, 19341616);
 }
 
+static void test_scopes(void **state)
+{
+    static const char *const names[] = {"input", "a.1.b.one", "a.1.two", "three"};
+    prle_graph *g = NULL;
+    prle_node node = -1, x;
+
+    (void)state;
+    assert_ok(prle_graph_create(&g, "scopes"));
+    x = prle_graph_input(g, 3, 8, 8);
+    prle_graph_scope_begin(g, "a.%d", 1);
+    prle_graph_scope_begin(g, "b");
+    x = prle_graph_relu(g, x, "one");
+    prle_graph_scope_end(g);
+    x = prle_graph_relu(g, x, "two");
+    prle_graph_scope_end(g);
+    prle_graph_relu(g, x, "three");
+    for (int i = 0; i < 4; i++) {
+        assert_ok(prle_graph_find(g, names[i], &node));
+        assert_int_equal(node, i);
+    }
+    prle_graph_scope_begin(g, "%0*d", PRLE_NAME_BYTES, 0);
+    assert_fails(prle_graph_finish(g), PRLE_EINVAL, "too long");
+    prle_graph_destroy(g);
+}
+
 /* Padding of a convolution, and the size of its result. */
 static void pads_are(const char *net, int64_t size, const char *conv, int64_t before, int64_t after, int64_t out)
 {
@@ -221,8 +246,12 @@ static void test_init(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_none_forgotten),  cmocka_unit_test(test_parameter_counts),
-                                       cmocka_unit_test(test_f3net_constants), cmocka_unit_test(test_efficientnet_padding),
-                                       cmocka_unit_test(test_errors),          cmocka_unit_test(test_init)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_none_forgotten),
+                                       cmocka_unit_test(test_parameter_counts),
+                                       cmocka_unit_test(test_scopes),
+                                       cmocka_unit_test(test_f3net_constants),
+                                       cmocka_unit_test(test_efficientnet_padding),
+                                       cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_init)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
