@@ -53,8 +53,7 @@ typedef struct prle_faces {
     int64_t n_methods, n_videos, n_identities;
 } prle_faces;
 
-/** PRLE_EFORMAT, naming the file and the first wrong place, when anything in it is out of range. Close it with prle_faces_close.
- */
+/** PRLE_EFORMAT, naming the file and the first wrong place, when anything in it is out of range. Close: prle_faces_close. */
 PRLE_NODISCARD prle_status prle_faces_open(const char *path, prle_faces **out);
 void prle_faces_close(prle_faces *faces); /* NULL is fine */
 

@@ -1,5 +1,4 @@
-/* prepare.h - one image from the face store to the network's input, and the order of the steps on the way (paper, Stage 2).
- */
+/* prepare.h - one image from the face store to the network's input, and the order of steps on the way (paper, Stage 2). */
 #pragma once
 #include "augment/loader.h"
 

@@ -1,5 +1,4 @@
-/* cam_file.h - one zoo member's attention maps on disk, cams/MEMBER.h5 (schema prle.cam): float16 at native size, made in parts.
- */
+/* cam_file.h - one zoo member's attention maps on disk, cams/MEMBER.h5 (schema prle.cam): float16, native size, made in parts. */
 #pragma once
 #include <stdint.h>
 

@@ -1,5 +1,4 @@
-/* maps_cuda.c - see maps.h: on a GPU a batch's maps are a launch for each node, normalised, resized and averaged where they are.
- */
+/* maps_cuda.c - see maps.h: on a GPU a batch's maps are a launch for each node, normalised, resized and averaged there. */
 #include <inttypes.h>
 #include <math.h>
 

@@ -1,5 +1,4 @@
-/* stage.h - the offline stage `prle cam`: one zoo member's maps of a face store, shared over ranks, killed and resumed at will.
- */
+/* stage.h - the offline stage `prle cam`: one zoo member's maps of a face store, shared over ranks, resumed at will. */
 #pragma once
 #include "augment/faces.h"
 #include "cam/cam.h"

@@ -77,8 +77,7 @@ typedef struct prle_archive {
     int64_t n_sums;
 } prle_archive;
 
-/** Recognises the format by the file's first bytes, reads names, types and shapes, and checks that all tensors lie in the file.
- */
+/** Recognises the format by the file's first bytes, reads names, types and shapes, checks that all tensors lie in the file. */
 PRLE_NODISCARD prle_status prle_archive_open(prle_archive **out, const char *path);
 void prle_archive_close(prle_archive *archive); /* NULL is fine */
 

@@ -1,5 +1,4 @@
-/* csv.h - tables of text with a header line (RFC 4180): manifests of photographs, landmarks, scores. Errors name file and line.
- */
+/* csv.h - tables of text with a header line (RFC 4180): manifests of photographs, landmarks, scores. Errors name file, line. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -22,8 +22,7 @@ enum {
     MAX_DEFLATE_RATIO = 1100, /* deflate's limit is 1032 : 1 */
 };
 
-/* A dataset that rows are read from or written to stays open until the file is closed: opening it again costs as much as a row.
- */
+/* A dataset that rows are read from or written to stays open until the file is closed: opening it costs as much as a row. */
 typedef struct opened {
     char *name;
     hid_t id;

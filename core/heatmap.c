@@ -1,5 +1,4 @@
-/* heatmap.c - a colour scale walked through Oklab (B. Ottosson, 2020): lightness straight up, hue once through the warm colours.
- */
+/* heatmap.c - a colour scale walked through Oklab (B. Ottosson, 2020): lightness straight up, hue through the warm colours. */
 #include "core/heatmap.h"
 
 #include <math.h>

@@ -37,8 +37,7 @@ size_t prle_image_bytes(const prle_image *image);
 
 /* ---- files in memory ---- */
 
-/** Format (by its first bytes) and size without decoding. PRLE_EFORMAT: not JPEG or PNG, a damaged header, a side over the limit.
- */
+/** Format (by its first bytes) and size without decoding. PRLE_EFORMAT: not JPEG or PNG, a damaged header, too long a side. */
 PRLE_NODISCARD prle_status prle_image_info_read(prle_image_info *out, const void *bytes, size_t n_bytes);
 
 /**

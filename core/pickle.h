@@ -54,8 +54,7 @@ typedef struct prle_pickle_cell {
     uint32_t next;
 } prle_pickle_cell;
 
-/** Memory: at most 64 bytes for each byte of the pickle (an empty dictionary is one). Texts lie in `bytes`, which are borrowed.
- */
+/** Memory: at most 64 bytes for each byte of the pickle (an empty dictionary is one). Texts lie in the borrowed `bytes`. */
 typedef struct prle_pickle {
     const uint8_t *bytes;
     size_t n_used; /* the pickle's length: it ends itself */

@@ -1,5 +1,4 @@
-/* rankmap.h - rank maps: the order of an image's primary region, stored so that the mask of every alpha is one compare a pixel.
- */
+/* rankmap.h - rank maps: the order of an image's primary region, so stored that the mask of any alpha is one compare a pixel. */
 #pragma once
 #include <stdint.h>
 

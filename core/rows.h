@@ -65,8 +65,7 @@ PRLE_NODISCARD prle_status prle_rows_part_path(const char *folder, int64_t unit,
 PRLE_NODISCARD prle_status prle_rows_part_write(const char *path, const prle_rows_spec *spec, const int64_t *index, int64_t n,
                                                 const void *const *data);
 
-/** PRLE_OK: the part is whole, made with the same notes and fields, and holds just these images. Else its message says why not.
- */
+/** PRLE_OK: the part is whole, made with the same notes and fields, and holds just these images. Else the message says why. */
 PRLE_NODISCARD prle_status prle_rows_part_check(const char *path, const prle_rows_spec *spec, const int64_t *index, int64_t n);
 
 /** Called after each part while a file is put together, so that ranks that wait know all is well; a failure ends the work. */

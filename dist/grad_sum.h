@@ -1,5 +1,4 @@
-/* grad_sum.h - sums one flat gradient buffer over ranks in buckets, on GPUs and where links are slow while backward still runs.
- */
+/* grad_sum.h - sums one flat gradient buffer over ranks in buckets, on GPUs and slow links while backward still runs. */
 #pragma once
 #include "core/comm.h"
 
@@ -40,8 +39,7 @@ typedef struct prle_grad_sum prle_grad_sum;
 PRLE_NODISCARD prle_status prle_grad_sum_create(prle_grad_sum **out, prle_comm *comm, void *buffer, int64_t n, prle_dtype dtype,
                                                 const prle_grad_sum_opts *opts);
 
-/** Elements [offset, offset + n) are final and will not be touched before prle_grad_sum_wait; each element at most once a step.
- */
+/** Elements [offset, offset + n) are final and stay untouched until prle_grad_sum_wait; each element at most once a step. */
 void prle_grad_sum_ready(prle_grad_sum *sum, int64_t offset, int64_t n);
 
 /**

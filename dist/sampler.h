@@ -1,5 +1,4 @@
-/* sampler.h - which samples a rank trains on in each step: one seeded permutation per epoch, shared out without loss or repeat.
- */
+/* sampler.h - which samples a rank trains on in each step: a seeded permutation per epoch, shared out without loss or repeat. */
 #pragma once
 #include <stdint.h>
 

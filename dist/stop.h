@@ -18,8 +18,7 @@ void prle_stop_end(void);
 /** Whether this rank has got a signal; the others may not have yet. Not collective. */
 bool prle_stop_pending(void);
 
-/** *stop is true, on every rank, once any rank has got a signal: checkpoint, then exit with 75. One small all-reduce. Collective.
- */
+/** *stop is true, on every rank, once any rank has got a signal: checkpoint, then exit with 75. One all-reduce. Collective. */
 PRLE_NODISCARD prle_status prle_stop_requested(prle_comm *comm, bool *stop);
 
 #ifdef __cplusplus

@@ -51,8 +51,7 @@ PRLE_NODISCARD prle_status prle_optim_pull(prle_optim *optim);
 
 /* What follows works on the host's memory, for a model that is placed there; nets/learn.h serves any device. */
 
-/** weights <- step(weights, grads) with this learning rate; moves the model's version. The same bits for any number of threads.
- */
+/** weights <- step(weights, grads) with this learning rate; moves the model's version. The same bits whatever the threads. */
 void prle_optim_step(prle_optim *optim, prle_model *model, double lr);
 
 /** L2 norm of all gradients, in double, in a fixed order whatever the threads. */

@@ -191,8 +191,7 @@ static prle_status face_alpha(float *alpha, const prle_studio *s, const prle_poi
     return prle_alpha_hull(alpha, s->side, mesh, lift > 0 ? N_MESH : PRLE_LANDMARKS, feather * (double)s->size);
 }
 
-/* A narrow seam, in canvas pixels: never sharper than the picture around it, which a small photograph blurs when it is enlarged.
- */
+/* A narrow seam, in canvas pixels: never sharper than the picture around it, blurred where a small photograph was enlarged. */
 static double seam_width(const prle_studio *s, const prle_face *target, double share)
 {
     const prle_affine *a = &target->to_photo;

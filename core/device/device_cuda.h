@@ -16,8 +16,7 @@ typedef struct cublasContext *cublasHandle_t;
 
 enum { PRLE_CUDA_MAX_BATCH = 4096 };
 
-/** prle_op_run_info in the GPU's memory: kernels read what changes from run to run there, so that a captured launch stays right.
- */
+/** prle_op_run_info in the GPU's memory: kernels read there what changes from run to run, so a captured launch stays right. */
 typedef struct prle_cuda_run {
     int64_t n_valid;
     uint64_t seed;

@@ -1,5 +1,4 @@
-/* util_dnnl.h - what every *_dnnl.c stands on: statuses, layouts as memory descriptors, a primitive bound to operator arguments.
- */
+/* util_dnnl.h - what every *_dnnl.c stands on: statuses, layouts as memory descriptors, a primitive bound to arguments. */
 #pragma once
 #include <oneapi/dnnl/dnnl.h>
 #include <stddef.h>

@@ -1,5 +1,4 @@
-/* ceiling.c - the convolutions of a network alone, each as fast as its implementation goes; --log-level debug:bench shows each.
- */
+/* ceiling.c - the convolutions of a network alone, each as fast as it goes; --log-level debug:bench shows all. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

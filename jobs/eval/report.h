@@ -8,8 +8,7 @@
 PRLE_NODISCARD prle_status prle_eval_table(char **text, const prle_eval_row *rows, int64_t n_rows,
                                            const prle_eval_question *question);
 
-/** A list "sets" with everything in it, into an open object. score_files [n_sets]: where scores.csv of each lies; NULL: nowhere.
- */
+/** A list "sets" with everything in it, into an open object. score_files [n_sets]: where scores.csv of each lies, or NULL. */
 void prle_eval_json(prle_json_writer *json, const prle_eval_row *rows, int64_t n_rows, const prle_eval_question *question,
                     char *const *score_files);
 

@@ -73,8 +73,7 @@ static inline prle_image face_image(const prle_point at[PRLE_LANDMARKS], uint64_
     return image;
 }
 
-/* n people, each neutral and smiling, as FOLDER/img/pNN_{a,b}.png and FOLDER/manifest.csv, under names that a table must quote.
- */
+/* n people, each neutral and smiling, as FOLDER/img/pNN_{a,b}.png and FOLDER/manifest.csv, under names a table must quote. */
 static inline void faces_write(const char *folder, int n)
 {
     char path[256];

@@ -1,5 +1,4 @@
-/* test_forge_london.c - the measure of the generator on real photographs: no method may show in statistics of the whole picture.
- */
+/* test_forge_london.c - the measure of the generator on real photographs: no method may show in statistics of frames. */
 #include "augment/forge/quality.h"
 #include "core/file.h"
 #include "tests/augment/forge_faces.h"

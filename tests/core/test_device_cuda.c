@@ -96,8 +96,7 @@ static void test_scale(void **state)
     }
 }
 
-/* More batches than there is room for on the way, of growing size; each is computed on (doubled) before the next overwrites it.
- */
+/* More batches than there is room for on the way, of growing size; each is doubled before the next overwrites it. */
 static void test_feed(void **state)
 {
     enum { N = 5000, BATCHES = 21 };

@@ -345,8 +345,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Replicates made by really copying samples, from the same draws. 41 of them, so that the percentiles fall on the 2nd and 40th.
- */
+/* Replicates made by really copying samples, from the same draws. 41 of them: the percentiles fall on the 2nd and 40th. */
 static void test_bootstrap_by_copies(void **state)
 {
     (void)state;
@@ -507,8 +506,7 @@ static void test_allocations_fail(void **state)
     prle_alloc_fail_at(0);
 }
 
-/* 160,000 samples: the size of a c23 test set. The limit is for sanitizers on a busy machine; a release build takes some 30 ms.
- */
+/* 160,000 samples: the size of a c23 test set. The limit is for sanitizers on a busy machine; release builds take 30 ms. */
 static void test_large_set(void **state)
 {
     (void)state;

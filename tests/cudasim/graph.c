@@ -1,5 +1,4 @@
-/* graph.c - captured work: nodes with their order, replayed in a random order that keeps it. A launch is one entry of its stream.
- */
+/* graph.c - captured work: nodes with their order, replayed in random order that keeps it. A launch is one entry of a stream. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -76,8 +76,7 @@ static void check_sum_same_bits(int64_t n, prle_dtype dtype)
     assert_all(same);
 }
 
-/* Random numbers: the sum depends on its order, which must be the same for all ranks whatever algorithm MPI takes for the size.
- */
+/* Random numbers: the sum depends on its order, which must be the same for all ranks whatever algorithm MPI takes. */
 static void test_sum_same_bits(void **state)
 {
     (void)state;

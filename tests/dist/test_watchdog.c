@@ -1,5 +1,4 @@
-/* test_watchdog.c - the deadline in one process: fires on what is late, sleeps with a suspended process, leaves the rest alone.
- */
+/* test_watchdog.c - the deadline in one process: fires on what is late, sleeps with a suspended process, else rests. */
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>

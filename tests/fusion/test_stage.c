@@ -1,5 +1,4 @@
-/* test_stage.c - prle_fuse_run on 1, 2 and 4 ranks: same contents, goes on after failures, refuses what does not belong together.
- */
+/* test_stage.c - prle_fuse_run on 1, 2 and 4 ranks: same contents, goes on after failures, refuses what does not match. */
 #include <signal.h>
 
 #include "dist/stop.h"

@@ -1,5 +1,4 @@
-/* fuzz.h - what the targets have in common: each hands any bytes to one reader and uses whatever that gives, as a command would.
- */
+/* fuzz.h - what the targets have in common: each hands any bytes to one reader and uses what that gives, as a command would. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -135,8 +135,7 @@ static void test_exact_error(void **state)
     assert_true(fabs(prle_golden_error(t, &t->shape, values, PRLE_F64) - 0.25 / t->max) < 1e-15);
 }
 
-/* The estimate against the true max|d| for changes of one element and of all: not under a tenth, not above the L2 norm by much.
- */
+/* The estimate against the true max|d| for changes of one element and of all: not under a tenth, not much above the L2 norm. */
 static void test_estimate_is_sound(void **state)
 {
     (void)state;

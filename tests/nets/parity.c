@@ -168,8 +168,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* |single - exact| / |exact| in L2 of each gradient, ascending; a tensor below 1e-6 of the whole is measured against the whole.
- */
+/* |single - exact| / |exact| in L2 of each gradient, ascending; a tensor below 1e-6 of the whole: against the whole. */
 static int distances(double *out, const prle_model *single, const prle_model *exact)
 {
     const double whole = prle_grad_norm(exact);

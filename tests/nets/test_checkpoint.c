@@ -1,5 +1,4 @@
-/* test_checkpoint.c - checkpoints come back bit for bit; cut or damaged anywhere, they are refused; another network's are, too.
- */
+/* test_checkpoint.c - checkpoints come back bit for bit; cut or damaged anywhere, they are refused; so are another network's. */
 #include "core/alloc.h"
 #include "core/file.h"
 #include "core/rng.h"

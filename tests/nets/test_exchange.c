@@ -1,5 +1,4 @@
-/* test_exchange.c - tensors of foreign files find their place in a network by name, converted where that is sure, else refused.
- */
+/* test_exchange.c - tensors of foreign files find their place in a network by name, converted where sure, else refused. */
 #include "nets/exchange.h"
 
 #include <inttypes.h>

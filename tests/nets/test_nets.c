@@ -119,8 +119,7 @@ static void pads_are(const char *net, int64_t size, const char *conv, int64_t be
     prle_graph_destroy(g);
 }
 
-/* The five strided convolutions, computed by hand from lukemelas' static padding for 380 px, TensorFlow's SAME, and (k - 1) / 2.
- */
+/* The five strided convolutions, computed by hand: lukemelas' padding for 380 px, TensorFlow's SAME, and (k - 1) / 2. */
 static void test_efficientnet_padding(void **state)
 {
     (void)state;

@@ -144,8 +144,7 @@ static void perturb_stats(prle_model *model)
     model->version++;
 }
 
-/* Logits of the same weights and images with nothing folded (a kept node and the gradients' path split every fusion), in double.
- */
+/* Logits of the same weights and images with nothing folded (a kept node and the gradients' path split fusions), in double. */
 static void exact_logits(const char *net, const prle_model *weights, double out[2 * BATCH])
 {
     const prle_node kept = 3;
