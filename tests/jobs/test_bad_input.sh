@@ -118,7 +118,7 @@ refused 3 'nan.h5: .* nan' "${train[@]}" "$faces" --run "$tmp/none" --init "$tmp
 
 # Words that are nearly right.
 refused 2 'unknown option --epoch=3: did you mean --epochs\?' "$prle" train --data "$faces" --run "$tmp/none" --epoch=3
-refused 2 '"meso5": expected one of xception, .*did you mean meso4' "$prle" train --data "$faces" --run "$tmp/none" --net meso5
+refused 2 '"meso5" .*expected one of xception, .*did you mean meso4' "$prle" train --data "$faces" --run "$tmp/none" --net meso5
 refused 2 'did you mean average\?' "$prle" fuse --cams "$tmp/cams" -o "$tmp/none.h5" --rule averige
 
 [ -z "$(find "$tmp" -name 'none*')" ] || { find "$tmp" -path '*/none*' > "$tmp/out" && complain 'a refused command left something'; }
