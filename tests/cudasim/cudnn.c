@@ -246,10 +246,12 @@ static const struct {
 
 static int value_of(const json_t *word)
 {
+    const char *text = json_is_string(word) ? json_string_value(word) : "?";
+
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (json_is_string(word) && strcmp(words[i].word, json_string_value(word)) == 0)
+        if (strcmp(words[i].word, text) == 0)
             return words[i].value;
-    sim_fatal("cuDNN: a plan's text has %s, which is not simulated", json_is_string(word) ? json_string_value(word) : "no word");
+    sim_fatal("cuDNN: %s in a plan's text is not simulated", text);
 }
 
 static shadow *part_new(shadow *plan, int type)
