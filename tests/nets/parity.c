@@ -291,8 +291,9 @@ void parity_infer(const parity_case *c, int64_t size)
     const prle_golden_tensor *t = prle_golden_find(golden, set, "logits");
     const prle_golden_tensor *torch = prle_golden_find(golden, "torch_bf16", own_name);
     assert_non_null(t);
+    assert_true(torch != NULL || !c->bf16_as_torch);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        const double own = ways[i].dtype == PRLE_BF16 && torch != NULL ? torch->first[0] : 0; /* PyTorch's distance */
+        const double own = ways[i].dtype == PRLE_BF16 && c->bf16_as_torch ? torch->first[0] : 0; /* PyTorch's distance */
         session s = session_open(c, size, (prle_plan_opts){.batch = 2, .dtype = ways[i].dtype});
         const prle_shape shape = PRLE_SHAPE(2, c->classes);
         worst w = {0};
