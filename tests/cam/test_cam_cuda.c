@@ -108,15 +108,11 @@ static void test_backward(void **state)
     network_check("meso4", two, true, PRLE_CAM_GRADCAM, PRLE_CAM_LAYERCAM);
 }
 
-/* A large network: the simulator takes most of a minute, and does it under one schedule only. What the closed form makes of batch
- * norm and activation is the processor's code (cam/tail.c) and test_method_cuda.c's. */
+/* A large network. What the closed form makes of batch norm and activation is the processor's code (cam/tail.c) and
+ * test_method_cuda.c's. */
 static void test_closed(void **state)
 {
-    const char *schedule = getenv("CUDASIM_SCHED");
-
     (void)state;
-    if (schedule != NULL && strcmp(schedule, "lazy") != 0)
-        skip();
     network_check("resnet50", NULL, false, PRLE_CAM_GRADCAM, PRLE_CAM_GRADCAM);
 }
 

@@ -415,15 +415,6 @@ static void node_arrives(node *n, prle_dtype dtype, bool plain)
     n->dout_arrives = plain ? prle_layout_plain(dtype, &n->desc.out) : prle_cuda_layout(dtype, &n->desc.out);
 }
 
-/* Cases are many, and under each of the simulator's three random schedules a third of them runs: is case i one of those? */
-static bool is_mine(int i)
-{
-    const char *schedule = getenv("CUDASIM_SCHED");
-    int seed = 0;
-
-    return schedule == NULL || sscanf(schedule, "random:%d", &seed) != 1 || i % 3 == seed % 3;
-}
-
 /* ---- reorders ---- */
 
 static void reorder_check(const prle_layout *from, const prle_layout *to)
@@ -545,8 +536,7 @@ static void conv2d_check(int i)
 static void conv2d_all(void)
 {
     for (int i = 0; i < N_CONV_CASES; i++)
-        if (is_mine(i))
-            conv2d_check(i);
+        conv2d_check(i);
 }
 /* cuDNN takes along what follows, where it can. */
 static void test_conv2d_fused(void **state)
@@ -556,7 +546,7 @@ static void test_conv2d_fused(void **state)
 
     assert_int_equal(setenv("PRLE_CONV_FUSED", "1", 1), 0);
     for (int i = 0; i < N_CONV_CASES; i += 5)
-        for (int variant = 0; variant < 4 && is_mine(i); variant++) {
+        for (int variant = 0; variant < 4; variant++) {
             conv_case c = conv_cases[i];
             c.bias = true;
             memory = variant == 3 ? PRLE_F32 : PRLE_BF16;
@@ -632,7 +622,7 @@ static void batch_norm_all(void)
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int variant = 0; variant < 16; variant++) {
-            if ((i >= 4 && variant % 3 != (int)i % 3) || !is_mine(variant)) /* all variants of some shapes, some of all */
+            if (i >= 4 && variant % 3 != (int)i % 3) /* all variants of some shapes, some of all */
                 continue;
             char name[64];
             const bool frozen = (variant & 1) != 0, relu = (variant & 2) != 0, train = (variant & 4) != 0;

@@ -107,7 +107,18 @@ static void test_launches(void **state)
     static const struct {
         const char *net;
         size_t most;
-    } bounds[] = {{"meso4", 88}, {"resnet50", 629}, {"xception", 676}, {"efficientnet_b4", 2098}, {"vgg19_bn", 268}};
+    } bounds[] = {{"meso4", 88},
+                  {"resnet50", 629},
+                  {"xception", 676},
+                  {"efficientnet_b4", 2098},
+                  {"efficientnet_b4_same", 2098},
+                  {"efficientnet_b4_symmetric", 2098},
+                  {"f3net", 688},
+                  {"f3net_both", 1365},
+                  {"vgg16", 174},
+                  {"vgg16_bn", 226},
+                  {"vgg19", 204},
+                  {"vgg19_bn", 268}};
     const prle_cuda *cuda = NULL;
     const char *schedule = getenv("CUDASIM_SCHED");
     cudasim_counts counts;
@@ -116,6 +127,7 @@ static void test_launches(void **state)
     if (schedule != NULL && strncmp(schedule, "random", 6) == 0)
         return; /* when work is done does not change how much there is */
     assert_ok(prle_cuda_get(&cuda));
+    assert_null(prle_net_name(sizeof bounds / sizeof *bounds)); /* every network is here */
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
         step_fixture f = {.batch = 2, .pixels = 64};
         void *captured = NULL;

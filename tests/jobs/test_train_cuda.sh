@@ -52,10 +52,10 @@ P
 train_on cpu cpu 9
 train_on cuda gpu 9
 compare gpu cpu 9 1e-3
-schedule=random:1
-train_on cuda random 9 --metrics-every 3
-compare random gpu 9 0
-schedule=lazy
+for seed in 1 2 3; do
+    schedule=random:$seed train_on cuda "random$seed" 9 --metrics-every "$seed"
+    compare "random$seed" gpu 9 0
+done
 grep -q 'computing on GPU 0' "$tmp/gpu.log" || fail "no GPU was used"
 
 # across devices
