@@ -20,6 +20,7 @@ struct prle_cam_engine {
     prle_plan *plan;
     prle_cam_maps_desc desc; /* the options with nodes, how gradients are found, the size of the maps */
     void *own, *processor;   /* what makes maps: the device itself, the processor; NULL until needed */
+    size_t image_bytes;      /* of one that comes in */
     double *logits;          /* room for [batch,classes]: logits, then seeds */
     double *scores;          /* [batch] */
     uint8_t *explained;      /* [batch] class of each image of the last run */
@@ -82,6 +83,8 @@ prle_status prle_cam_engine_create(prle_cam_engine **out, prle_model *model, con
     PRLE_TRY(PRLE_NEW(e, 1));
     e->model = model;
     e->desc = (prle_cam_maps_desc){.model = model, .opts = *opts};
+    e->image_bytes =
+        (size_t)(3 * model->opts.height * model->opts.width) * (opts->pixels != NULL ? 1 : prle_dtype_bytes(model->dtype));
     PRLE_TRY_OUT(prle_model_check_finite(model)); /* oneDNN's relu and max pool make NaN a number */
     PRLE_TRY_OUT(nodes_check(&e->desc));
     e->desc.way = way_choose(&e->desc);
@@ -184,12 +187,9 @@ prle_status prle_cam_engine_begin(prle_cam_engine *e, const void *images, const 
 
 prle_status prle_cam_engine_ahead(prle_cam_engine *e, const void *images, int64_t n)
 {
-    const prle_model *model = e->model;
-    const int64_t image = 3 * model->opts.height * model->opts.width;
+    const prle_device *device = e->model->device;
 
-    return model->device->feed_ahead == NULL
-               ? PRLE_OK
-               : model->device->feed_ahead(images, (size_t)(n * image) * prle_dtype_bytes(model->dtype));
+    return device->feed_ahead == NULL ? PRLE_OK : device->feed_ahead(images, (size_t)n * e->image_bytes);
 }
 
 prle_status prle_cam_engine_end(prle_cam_engine *e, double *cam, double *scores)

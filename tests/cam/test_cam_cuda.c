@@ -186,7 +186,7 @@ static void test_again(void **state)
 
 /* Bytes copied by two runs, of which the second's images are begun ahead, or others, or none (NULL); maps of both [2][N,h,w].
  * Nobody waits between the halves of the first. */
-static int64_t two_runs(prle_cam_engine *engine, const float *first, const float *ahead, const float *second, double *cam,
+static int64_t two_runs(prle_cam_engine *engine, const void *first, const void *ahead, const void *second, double *cam,
                         int64_t map)
 {
     static const uint8_t labels[N] = {0, 1};
@@ -207,17 +207,17 @@ static int64_t two_runs(prle_cam_engine *engine, const float *first, const float
 
 /* Images that are copied while others are computed: the same maps; nobody waits between the two halves of a run, and nothing is
  * copied twice. Images that were not the ones expected are not taken for those. */
-static void test_ahead(void **state)
+static void ahead_check(const prle_normaliser *pixels)
 {
     static float images[3][N * 3 * PIXELS * PIXELS];
     static const uint8_t labels[N] = {0, 1};
     prle_model *model = model_make("meso4", prle_cuda_device());
-    const prle_cam_opts opts = {.batch = BATCH, .target = PRLE_CAM_ARGMAX};
+    const prle_cam_opts opts = {.batch = BATCH, .target = PRLE_CAM_ARGMAX, .pixels = pixels};
+    const int64_t images_bytes = N * 3 * PIXELS * PIXELS * (pixels != NULL ? 1 : (int64_t)sizeof images[0][0]);
     prle_cam_engine *engine = NULL;
     double *cam = NULL, *want[3] = {NULL};
     int64_t h = 0, w = 0;
 
-    (void)state;
     assert_ok(prle_cam_engine_create(&engine, model, &opts));
     prle_cam_engine_size(engine, &h, &w);
     assert_ok(PRLE_NEW(cam, 2 * N * h * w));
@@ -233,7 +233,7 @@ static void test_ahead(void **state)
     for (int other = 0; other < 2; other++) {
         const int second = other ? 2 : 1;
         const int64_t n_bytes = two_runs(engine, images[0], images[1], images[second], cam, N * h * w);
-        assert_int_equal(n_bytes, usual + (other && usual > 0 ? (int64_t)sizeof images[1] : 0));
+        assert_int_equal(n_bytes, usual + (other && usual > 0 ? images_bytes : 0));
         assert_memory_equal(cam, want[0], (size_t)(N * h * w) * sizeof *cam);
         assert_memory_equal(cam + N * h * w, want[second], (size_t)(N * h * w) * sizeof *cam);
     }
@@ -242,6 +242,15 @@ static void test_ahead(void **state)
     for (int k = 0; k < 3; k++)
         prle_free(want[k]);
     prle_model_destroy(model);
+}
+
+static void test_ahead(void **state)
+{
+    const prle_normaliser pixels = prle_normaliser_make((const float[3]){0.5f, 0.5f, 0.5f}, (const float[3]){0.5f, 0.5f, 0.5f});
+
+    (void)state;
+    ahead_check(NULL);
+    ahead_check(&pixels); /* a float's bytes are an image's, too */
 }
 
 /* An image with a NaN is named, with the place in its map. */
