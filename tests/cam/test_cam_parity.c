@@ -13,7 +13,8 @@ enum { N = 2, SQUARE = 32 }; /* CAM_SQUARE of make.py */
 typedef struct set {
     const char *name, *net;
     int64_t classes, size;
-    double variance; /* factor of running variances */
+    double variance;   /* factor of running variances */
+    const char *input; /* tests/golden/make.py: CASES */
 } set;
 
 /* Our nodes for CAM_NODES of models.py; where there is no line, the network's default. */
@@ -43,7 +44,7 @@ static prle_model *model_make(const set *s, prle_dtype dtype)
     return model;
 }
 
-/* "input/cam": squares of one value of the formula each. */
+/* Squares of one value of the formula each. */
 static void *images_make(const set *s, prle_dtype dtype)
 {
     const int64_t side = s->size, n = side / SQUARE;
@@ -53,7 +54,7 @@ static void *images_make(const set *s, prle_dtype dtype)
 
     assert_ok(PRLE_NEW(coarse, prle_shape_count(&coarse_shape)));
     assert_ok(PRLE_NEW(images, (size_t)(N * 3 * side * side) * prle_dtype_bytes(dtype)));
-    prle_golden_fill(coarse, PRLE_F64, "input/cam", &coarse_shape);
+    prle_golden_fill(coarse, PRLE_F64, s->input, &coarse_shape);
     for (int64_t i = 0; i < N * 3 * side * side; i++) {
         const int64_t plane = i / (side * side), y = i / side % side, x = i % side;
         const double value = coarse[(plane * n + y / SQUARE) * n + x / SQUARE];
@@ -177,20 +178,20 @@ static void compare(const prle_golden *golden, const set *s, prle_dtype dtype, d
 }
 
 static const set sets[] = {
-    {"meso4", "meso4", 2, 256, 1},
-    {"meso4_one", "meso4", 1, 256, 1},
-    {"resnet50", "resnet50", 2, 96, 1},
-    {"resnet50_one", "resnet50", 1, 96, 1},
-    {"xception", "xception", 2, 96, 1},
-    {"xception_one", "xception", 1, 96, 1},
-    {"vgg16", "vgg16", 2, 64, 1},
-    {"vgg16_one", "vgg16", 1, 64, 1},
-    {"vgg16_bn", "vgg16_bn", 2, 64, 1},
-    {"vgg16_bn_one", "vgg16_bn", 1, 64, 1},
-    {"f3net", "f3net", 2, 96, 1},
-    {"f3net_one", "f3net", 1, 96, 1},
-    {"efficientnet_b4", "efficientnet_b4", 2, 96, 0.75},
-    {"efficientnet_b4_one", "efficientnet_b4", 1, 96, 0.75},
+    {"meso4", "meso4", 2, 256, 1, "input/cam"},
+    {"meso4_one", "meso4", 1, 256, 1, "input/cam"},
+    {"resnet50", "resnet50", 2, 96, 1, "input/cam1"},
+    {"resnet50_one", "resnet50", 1, 96, 1, "input/cam1"},
+    {"xception", "xception", 2, 96, 1, "input/cam"},
+    {"xception_one", "xception", 1, 96, 1, "input/cam"},
+    {"vgg16", "vgg16", 2, 64, 1, "input/cam"},
+    {"vgg16_one", "vgg16", 1, 64, 1, "input/cam"},
+    {"vgg16_bn", "vgg16_bn", 2, 64, 1, "input/cam"},
+    {"vgg16_bn_one", "vgg16_bn", 1, 64, 1, "input/cam"},
+    {"f3net", "f3net", 2, 96, 1, "input/cam"},
+    {"f3net_one", "f3net", 1, 96, 1, "input/cam"},
+    {"efficientnet_b4", "efficientnet_b4", 2, 96, 0.75, "input/cam"},
+    {"efficientnet_b4_one", "efficientnet_b4", 1, 96, 0.75, "input/cam"},
 };
 enum { N_SETS = sizeof sets / sizeof *sets };
 

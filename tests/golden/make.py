@@ -30,8 +30,9 @@ CASES = {  # what is computed in double, and how large
     # n_all: tensors up to this size are recorded whole; else N_ALL
     # infer: sizes of inference in pixels, where a network does not take any; else 256 and 299
     # smooth: pixels and input of the comparison of f32 with f64, chosen by margins.py: else the recorded step's
+    # cam_input: of attention maps, where "input/cam" brings a unit behind the node to a kink (as in margins.py)
     # bf16: PyTorch's own distance under autocast is recorded, where it is beyond what other networks keep
-    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "steps": BOTH, "cam_size": 96, "adam_steps": 5},
+    "resnet50": {"n_out": 2, "batch": 4, "size": 64, "steps": BOTH, "cam_size": 96, "cam_input": "input/cam1", "adam_steps": 5},
     "xception": {"n_out": 2, "batch": 2, "size": 96, "steps": BOTH, "cam_size": 96, "adam_steps": 0, "smooth": (48, "input/21")},
     "vgg16": {"n_out": 2, "batch": 2, "size": 64, "steps": ("frozen",), "cam_size": 64, "adam_steps": 0},
     "vgg16_bn": {"n_out": 2, "batch": 2, "size": 64, "steps": BOTH, "cam_size": 64, "adam_steps": 0},
@@ -204,7 +205,7 @@ def cams(model, modules, x, y, score):
 
 def cam_set(net, n_out, size):
     """Maps of two images of coloured squares (noise gives flat maps), the first explained as real and the second as fake."""
-    coarse = formula("input/cam", (2, 3, size // CAM_SQUARE, size // CAM_SQUARE))
+    coarse = formula(CASES[net].get("cam_input", "input/cam"), (2, 3, size // CAM_SQUARE, size // CAM_SQUARE))
     x = coarse.repeat_interleave(CAM_SQUARE, 2).repeat_interleave(CAM_SQUARE, 3)
     model, y = build(net, n_out, size).eval(), torch.tensor([0, 1])
     kept = []
