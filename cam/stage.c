@@ -50,6 +50,12 @@ static prle_status batch_ahead(const stage *s, const prle_batch **batch)
     return prle_cam_engine_ahead(s->engine, (*batch)->images, (*batch)->n);
 }
 
+/* Which images an error is of: n of the split, from the first on. */
+static prle_status images_prefix(const stage *s, int64_t first, int64_t n)
+{
+    return prle_error_prefix("%s: images %" PRId64 " ... %" PRId64, s->faces->path, s->index[first], s->index[first + n - 1]);
+}
+
 static prle_status unit_make(void *ctx, int64_t first, int64_t n, int slot)
 {
     stage *s = ctx;
@@ -61,12 +67,12 @@ static prle_status unit_make(void *ctx, int64_t first, int64_t n, int slot)
     PRLE_TRY(prle_loader_next(s->loader, &batch));
     for (int64_t done = 0; done < n; done += count) {
         count = batch->n;
-        PRLE_TRY(prle_cam_engine_begin(s->engine, batch->images, batch->labels, count));
+        if (prle_cam_engine_begin(s->engine, batch->images, batch->labels, count) != PRLE_OK)
+            return images_prefix(s, first + done, count);
         if (done + count < n)
             PRLE_TRY(batch_ahead(s, &batch));
         if (prle_cam_engine_end(s->engine, s->maps, NULL) != PRLE_OK)
-            return prle_error_prefix("%s: images %" PRId64 " ... %" PRId64, s->faces->path, s->index[first + done],
-                                     s->index[first + done + count - 1]);
+            return images_prefix(s, first + done, count);
         for (int64_t at = 0; at < count * pixels; at++)
             s->cam[slot][done * pixels + at] = (float)s->maps[at];
     }

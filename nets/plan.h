@@ -29,7 +29,8 @@ typedef struct prle_plan_opts {
     prle_nodes wanted;  /* nodes whose gradients can be read after backward */
     prle_nodes seeds;   /* nodes at which gradients enter besides the output: of further terms of the loss */
     prle_comm *bn_comm; /* batch norm over all ranks (--sync-bn); NULL: over this rank's batch */
-    const prle_normaliser *pixels; /* the batch comes as bytes and is normalised so, first of all; NULL: as numbers */
+    const prle_normaliser *pixels; /* the batch comes as bytes and is normalised so, first of all (read by prle_plan_create
+                                      alone); NULL: as numbers */
 } prle_plan_opts;
 
 /**
