@@ -2,6 +2,7 @@
 #include "nets/plan.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -39,6 +40,10 @@ static prle_status check_options(const prle_model *model, const prle_device *dev
     PRLE_CHECK(device->host_memory == model->device->host_memory || (device->host_memory && !o->param_grads), PRLE_EINVAL,
                "a plan on %s of a model whose numbers are on %s", device->name, model->device->name);
     PRLE_CHECK(o->seeds.n == 0 || o->param_grads || o->wanted.n > 0, PRLE_EINVAL, "seeds of a plan without a backward pass");
+    for (int c = 0; c < 3 && o->pixels != NULL; c++) /* a straight line, finite where its ends are */
+        PRLE_CHECK(isfinite(o->pixels->f32[c][0]) && isfinite(o->pixels->f32[c][255]), PRLE_EINVAL,
+                   "pixels of channel %d become %g ... %g: a mean or std that is none", c, o->pixels->f64[c][0],
+                   o->pixels->f64[c][255]);
     PRLE_TRY(check_nodes(model, &o->keep, "keep"));
     PRLE_TRY(check_nodes(model, &o->wanted, "want gradients of"));
     return check_nodes(model, &o->seeds, "seed");

@@ -329,10 +329,13 @@ static void test_option_errors(void **state)
 {
     (void)state;
     const prle_net_opts net_opts = {.height = PIXELS, .width = PIXELS, .classes = 2};
+    const prle_normaliser flat = prle_normaliser_make((const float[]){0.5F, 0.5F, 0.5F}, (const float[]){0.5F, 0, 0.5F});
     prle_model *model = NULL;
     prle_plan *plan = NULL;
 
     assert_ok(prle_model_create(&model, "meso4", &net_opts, PRLE_F32));
+    assert_fails(prle_plan_create(&plan, model, prle_device_cpu(), &(prle_plan_opts){.batch = 1, .pixels = &flat}), PRLE_EINVAL,
+                 "pixels of channel 1");
     assert_fails(prle_plan_create(&plan, model, prle_device_cpu(), &(prle_plan_opts){.batch = 0}), PRLE_EINVAL, "batch of 0");
     assert_fails(prle_plan_create(&plan, model, prle_device_cpu(), &(prle_plan_opts){.batch = 1, .dtype = PRLE_F64}), PRLE_EINVAL,
                  "f64");
